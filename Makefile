@@ -1,0 +1,64 @@
+GO ?= go
+
+# How long `make fuzz` spends on each target.
+FUZZTIME ?= 20s
+
+# Which benchmarks `make bench` runs, and for how long each.
+BENCH ?= .
+BENCHTIME ?= 2s
+
+# The end-to-end tests are run apart: their gateway is built with the race
+# detector, their clients are not.
+E2E := ./cmd/suitegate/e2e
+
+.PHONY: all test install lint vet staticcheck format tidy unit e2e build fuzz bench clean
+
+all: build
+
+## test: everything that has to pass, on a fresh Debian 12 machine with Go
+test: install lint unit e2e
+
+## install: compilers, TLS clients and brokers, where they are missing
+install:
+	@.ci/install
+
+lint: format tidy vet staticcheck
+
+format:
+	@unformatted=$$(gofmt -l .); \
+	if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
+
+tidy:
+	$(GO) mod tidy -diff
+
+vet:
+	$(GO) vet ./...
+
+staticcheck:
+	$(GO) tool staticcheck ./...
+
+unit:
+	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v '/e2e$$')
+
+e2e:
+	$(GO) test -timeout 10m $(E2E)
+
+## build: the static binary, bin/suitegate
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/suitegate ./cmd/suitegate
+
+## fuzz: every fuzz target in turn, FUZZTIME each
+fuzz:
+	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \
+		for target in $$($(GO) test -list '^Fuzz' $$dir | grep '^Fuzz'); do \
+			echo "$$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
+		done || exit 1; \
+	done
+
+## bench: BENCH selects, BENCHTIME says how long each runs
+bench:
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $$($(GO) list ./... | grep -v '/e2e$$')
+
+clean:
+	rm -rf bin
