@@ -1,0 +1,93 @@
+package metrics
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// Dashboards and alerts are built on these names and labels: changing one is a
+// breaking change, and this is where it shows.
+func TestNamesArePinned(t *testing.T) {
+	m := New()
+	m.Accepted("amqps")
+	m.Accepted("amqps")
+	m.HandshakeDone(Handshake{
+		Listener: "amqps", Version: "TLSv1.3", Suite: "TLS_AES_256_GCM_SHA384", Group: "X25519", Engine: "crypto/tls",
+	}, 3*time.Millisecond)
+	m.Ended("amqps", "client_closed", 7, 9)
+	m.Dialed("rabbit", "127.0.0.1:5672", "ok")
+	m.AcceptFailed("amqps")
+	m.Panicked()
+	m.Reloaded(true, time.Unix(1700000000, 0))
+	m.Reloaded(false, time.Unix(1700000001, 0))
+
+	want := `
+# HELP suitegate_accept_errors_total Errors of accept, after which the listener went on.
+# TYPE suitegate_accept_errors_total counter
+suitegate_accept_errors_total{listener="amqps"} 1
+# HELP suitegate_bytes_total Payload bytes carried, after decryption.
+# TYPE suitegate_bytes_total counter
+suitegate_bytes_total{direction="from_backend",listener="amqps"} 9
+suitegate_bytes_total{direction="from_client",listener="amqps"} 7
+# HELP suitegate_config_last_reload_success_timestamp_seconds When the configuration in force was loaded, Unix time.
+# TYPE suitegate_config_last_reload_success_timestamp_seconds gauge
+suitegate_config_last_reload_success_timestamp_seconds 1.7e+09
+# HELP suitegate_config_last_reload_successful 1 if the newest attempt to load the configuration succeeded, else 0.
+# TYPE suitegate_config_last_reload_successful gauge
+suitegate_config_last_reload_successful 0
+# HELP suitegate_config_reloads_total Attempts to reload the configuration.
+# TYPE suitegate_config_reloads_total counter
+suitegate_config_reloads_total{result="failed"} 1
+suitegate_config_reloads_total{result="ok"} 1
+# HELP suitegate_connections_active Connections that are open now.
+# TYPE suitegate_connections_active gauge
+suitegate_connections_active{listener="amqps"} 1
+# HELP suitegate_connections_ended_total Connections that ended, by the reason that the connection log gives.
+# TYPE suitegate_connections_ended_total counter
+suitegate_connections_ended_total{listener="amqps",reason="client_closed"} 1
+# HELP suitegate_connections_total Connections accepted.
+# TYPE suitegate_connections_total counter
+suitegate_connections_total{listener="amqps"} 2
+# HELP suitegate_handshakes_total TLS handshakes completed.
+# TYPE suitegate_handshakes_total counter
+suitegate_handshakes_total{engine="crypto/tls",group="X25519",listener="amqps",resumed="false",suite="TLS_AES_256_GCM_SHA384",version="TLSv1.3"} 1
+# HELP suitegate_panics_total Panics that closed one connection each. Always a defect: report it.
+# TYPE suitegate_panics_total counter
+suitegate_panics_total 1
+# HELP suitegate_upstream_dials_total Attempts to connect to a broker node.
+# TYPE suitegate_upstream_dials_total counter
+suitegate_upstream_dials_total{node="127.0.0.1:5672",result="ok",upstream="rabbit"} 1
+`
+	names := []string{}
+	for _, line := range strings.Split(want, "\n") {
+		if name, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			names = append(names, strings.Fields(name)[0])
+		}
+	}
+	if err := testutil.GatherAndCompare(m.Registry(), strings.NewReader(want), names...); err != nil {
+		t.Error(err)
+	}
+	if n, err := testutil.GatherAndCount(m.Registry(), "suitegate_handshake_seconds"); n != 1 || err != nil {
+		t.Errorf("suitegate_handshake_seconds: %d series, %v", n, err)
+	}
+	if problems, err := testutil.GatherAndLint(m.Registry()); len(problems) > 0 || err != nil {
+		t.Errorf("lint: %v %v", problems, err)
+	}
+}
+
+func TestNilCountsNothing(t *testing.T) {
+	var m *Metrics
+	m.Accepted("l")
+	m.Ended("l", "r", 1, 1)
+	m.HandshakeDone(Handshake{}, time.Second)
+	m.Dialed("u", "n", "ok")
+	m.AcceptFailed("l")
+	m.Panicked()
+	m.Reloaded(true, time.Now())
+	if m.Registry() != nil {
+		t.Error("a nil Metrics has a registry")
+	}
+}
