@@ -1,0 +1,90 @@
+// Package admin serves what operators and their tools ask the gateway:
+// /metrics, /healthz, /readyz, /status, and pprof where it is asked for.
+//
+// It has no authentication. It belongs on a loopback or otherwise private
+// address.
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/suitegate/suitegate/proxy/metrics"
+)
+
+// Status is what /status answers, as JSON.
+type Status struct {
+	ConfigFile string     `json:"config_file"`
+	LoadedAt   time.Time  `json:"loaded_at"`
+	Listeners  []Listener `json:"listeners"`
+}
+
+// Listener is one listener in a Status.
+type Listener struct {
+	Name              string   `json:"name"`
+	Address           string   `json:"address"`
+	Protocol          string   `json:"protocol"`
+	Policy            string   `json:"policy"`
+	TLS13             []string `json:"tls13"` // IANA names, in order of preference
+	TLS12             []string `json:"tls12"`
+	Groups            []string `json:"groups"`
+	Certificates      []string `json:"certificates"`
+	ConnectionsActive int      `json:"connections_active"`
+}
+
+// Source is what a handler asks.
+type Source struct {
+	Metrics *metrics.Metrics
+
+	// Status is called for each request of /status.
+	Status func() Status
+
+	// Ready returns why the gateway should get no new connections, or nil.
+	Ready func() error
+
+	// Pprof serves net/http/pprof under /debug/pprof/. Off by default: a
+	// profile of a TLS server shows more than metrics do.
+	Pprof bool
+}
+
+// Handler returns the handler of the admin address.
+func Handler(source Source) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeText(w, http.StatusOK, "ok\n")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := source.Ready(); err != nil {
+			writeText(w, http.StatusServiceUnavailable, err.Error()+"\n")
+			return
+		}
+		writeText(w, http.StatusOK, "ready\n")
+	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		_ = encoder.Encode(source.Status()) // the client went away: there is nobody to tell
+	})
+	if registry := source.Metrics.Registry(); registry != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	}
+	if source.Pprof {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+func writeText(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = w.Write([]byte(text)) // the client went away: there is nobody to tell
+}
