@@ -1,0 +1,445 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const (
+	aes128 = tls.TLS_AES_128_GCM_SHA256
+	aes256 = tls.TLS_AES_256_GCM_SHA384
+	chacha = tls.TLS_CHACHA20_POLY1305_SHA256
+)
+
+// testCertificates are an RSA-2048 and an ECDSA P-256 certificate for
+// "gate.test", and the pool that trusts both.
+var testCertificates = sync.OnceValue(func() (c struct {
+	rsa, ecdsa *tls.Certificate
+	roots      *x509.CertPool
+}) {
+	c.roots = x509.NewCertPool()
+	issue := func(key any, public any) *tls.Certificate {
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "gate.test"},
+			DNSNames: []string{"gate.test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+			KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageCertSign,
+			IsCA:     true, BasicConstraintsValid: true,
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, public, key)
+		if err != nil {
+			panic(err)
+		}
+		leaf, err := x509.ParseCertificate(der)
+		if err != nil {
+			panic(err)
+		}
+		c.roots.AddCert(leaf)
+		return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+	}
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	c.rsa, c.ecdsa = issue(rsaKey, &rsaKey.PublicKey), issue(ecKey, &ecKey.PublicKey)
+	return c
+})
+
+// connect returns the two ends of a loopback connection. It has the buffers
+// that net.Pipe lacks: in TLS both sides may write at once.
+func connect(t *testing.T) (near, far net.Conn) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err == nil {
+		defer l.Close()
+		if far, err = net.Dial("tcp", l.Addr().String()); err == nil {
+			near, err = l.Accept()
+		}
+	}
+	if err != nil {
+		t.Error(err)
+		runtime.Goexit()
+	}
+	return near, far
+}
+
+// handshake runs a client against e under choice, echoes a message, and returns
+// both sides' states and errors.
+func handshake(t *testing.T, e Engine, choice Choice, client *tls.Config) (server, peer tls.ConnectionState, serverErr, clientErr error) {
+	t.Helper()
+	near, far := connect(t)
+	defer near.Close()
+	defer far.Close()
+	deadline := time.Now().Add(20 * time.Second)
+	_ = near.SetDeadline(deadline)
+	_ = far.SetDeadline(deadline)
+
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		conn := e.Server(near, choice)
+		if serverErr = conn.HandshakeContext(context.Background()); serverErr != nil {
+			near.Close()
+			return
+		}
+		server = conn.ConnectionState()
+		_, serverErr = io.CopyN(conn, conn, 4)
+	}()
+	conn := tls.Client(far, client)
+	if clientErr = conn.Handshake(); clientErr == nil {
+		if _, clientErr = conn.Write([]byte("ping")); clientErr == nil {
+			// The read also takes a TLS 1.3 session ticket in.
+			_, clientErr = io.ReadFull(conn, make([]byte, 4))
+		}
+		peer = conn.ConnectionState()
+	} else {
+		far.Close()
+	}
+	<-done
+	return server, peer, serverErr, clientErr
+}
+
+func clientConfig() *tls.Config {
+	return &tls.Config{
+		RootCAs: testCertificates().roots, ServerName: "gate.test",
+		CipherSuites: []uint16{ // all that crypto/tls has for TLS 1.2
+			tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA,
+			tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA, tls.TLS_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_128_CBC_SHA256,
+			tls.TLS_RSA_WITH_AES_256_CBC_SHA, tls.TLS_RSA_WITH_AES_128_CBC_SHA,
+		},
+	}
+}
+
+// Whatever the client would prefer, the choice is what both sides end with.
+// TestSuiteOrderUnderConcurrency has the choices that crypto/tls's standing
+// order would not make.
+func TestServerNegotiatesTheChoice(t *testing.T) {
+	certificates := testCertificates()
+	both := Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13}
+	type row struct {
+		name   string
+		config Config
+		choice Choice
+		max    uint16 // the client's
+	}
+	rows := []row{
+		{"1.3 AES-256 X25519MLKEM768 RSA", both, Choice{Version: tls.VersionTLS13, Suite: aes256, Group: tls.X25519MLKEM768, Certificate: certificates.rsa}, 0},
+		{"1.3 AES-256 P-384 ECDSA", both, Choice{Version: tls.VersionTLS13, Suite: aes256, Group: tls.CurveP384, Certificate: certificates.ecdsa}, 0},
+		{"1.2 ECDSA", both, Choice{Version: tls.VersionTLS12, Suite: tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, Group: tls.CurveP256, Certificate: certificates.ecdsa}, tls.VersionTLS12},
+	}
+	for _, suite := range clientConfig().CipherSuites {
+		group := tls.CurveP256
+		if !strings.Contains(tls.CipherSuiteName(suite), "ECDHE") {
+			group = 0
+		}
+		if strings.Contains(tls.CipherSuiteName(suite), "ECDSA") {
+			continue
+		}
+		rows = append(rows, row{"1.2 " + tls.CipherSuiteName(suite), both,
+			Choice{Version: tls.VersionTLS12, Suite: suite, Group: group, Certificate: certificates.rsa}, tls.VersionTLS12})
+	}
+	for _, tt := range rows {
+		t.Run(tt.name, func(t *testing.T) {
+			client := clientConfig()
+			client.MaxVersion = tt.max
+			tt.choice.Offered = []uint16{aes128, aes256, chacha}
+			e := NewStandard(tt.config)
+			if !e.Serves(tt.choice.Suite) {
+				t.Fatal("the engine says that it doesn't serve this suite")
+			}
+			server, peer, serverErr, clientErr := handshake(t, e, tt.choice, client)
+			if serverErr != nil || clientErr != nil {
+				t.Fatalf("server: %v, client: %v", serverErr, clientErr)
+			}
+			if err := Verify(server, tt.choice); err != nil {
+				t.Error(err)
+			}
+			if peer.CipherSuite != tt.choice.Suite || peer.Version != tt.choice.Version || peer.CurveID != tt.choice.Group {
+				t.Errorf("client sees %#04x %#04x %d", peer.Version, peer.CipherSuite, peer.CurveID)
+			}
+			if !bytes.Equal(peer.PeerCertificates[0].Raw, tt.choice.Certificate.Certificate[0]) {
+				t.Error("client got another certificate")
+			}
+		})
+	}
+}
+
+func TestServes(t *testing.T) {
+	e := NewStandard(Config{})
+	for suite, want := range map[uint16]bool{
+		0xC030: true, 0xC028: false, 0xC014: true, 0x009F: false, 0x006B: false, 0x0039: false, 0x009D: true, 0x003D: false, 0x0035: true,
+		0xC02F: true, 0xC027: true, 0xC013: true, 0x009E: false, 0x0067: false, 0x0033: false, 0x009C: true, 0x003C: true, 0x002F: true,
+		aes128: true, aes256: true, chacha: true,
+	} {
+		if got := e.Serves(suite); got != want {
+			t.Errorf("Serves(%#04x) = %v", suite, got)
+		}
+		if got := (Dispatcher{e}).For(suite) != nil; got != want {
+			t.Errorf("Dispatcher.For(%#04x) = %v", suite, got)
+		}
+	}
+}
+
+// Handshakes that need different orders of crypto/tls's process-wide lists get
+// each its own at the same time. The clients are recorded hellos: clients of
+// this process would read the lists themselves.
+func TestSuiteOrderUnderConcurrency(t *testing.T) {
+	hello := recordHello(t, clientConfig())
+	certificate := testCertificates().ecdsa
+	e := NewStandard(Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13})
+	var wg sync.WaitGroup
+	for i := range 240 {
+		suite := []uint16{aes256, aes128, chacha, aes256}[i%4]
+		group := []tls.CurveID{tls.X25519, tls.CurveP384}[i%2] // P-384 takes a HelloRetryRequest
+		wg.Go(func() {
+			choice := Choice{Version: tls.VersionTLS13, Suite: suite, Group: group, Certificate: certificate, Offered: []uint16{aes128, aes256, chacha}}
+			if got := serverHelloSuite(t, e, choice, hello); got != suite {
+				t.Errorf("decided %#04x, ServerHello has %#04x", suite, got)
+			}
+		})
+	}
+	wg.Wait()
+	if [3]uint16(defaultCipherSuitesTLS13) != standingOrder || [3]uint16(defaultCipherSuitesTLS13NoAES) != standingOrder {
+		t.Errorf("crypto/tls's lists were left as %x and %x", defaultCipherSuitesTLS13, defaultCipherSuitesTLS13NoAES)
+	}
+}
+
+// recordHello returns what a client with this configuration sends first.
+func recordHello(t *testing.T, config *tls.Config) []byte {
+	t.Helper()
+	near, far := connect(t)
+	go func() {
+		_ = tls.Client(far, config).Handshake() // ends when the pipe is closed
+		far.Close()
+	}()
+	defer near.Close()
+	header := make([]byte, 5)
+	if _, err := io.ReadFull(near, header); err != nil {
+		t.Fatal(err)
+	}
+	body := make([]byte, int(header[3])<<8|int(header[4]))
+	if _, err := io.ReadFull(near, body); err != nil {
+		t.Fatal(err)
+	}
+	return append(header, body...)
+}
+
+// serverHelloSuite plays a recorded hello to e, and returns the suite of its
+// ServerHello or HelloRetryRequest.
+func serverHelloSuite(t *testing.T, e Engine, choice Choice, hello []byte) uint16 {
+	near, far := connect(t)
+	defer far.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = e.Server(near, choice).HandshakeContext(context.Background()) // the client never answers
+		near.Close()
+	}()
+	_ = far.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := far.Write(hello); err != nil {
+		t.Error(err)
+		return 0
+	}
+	// 5 record header, 4 message header, 2 version, 32 random, 1+n session id
+	answer := make([]byte, 5+4+2+32+1+32+2)
+	if _, err := io.ReadFull(far, answer); err != nil {
+		t.Error(err)
+		return 0
+	}
+	far.Close()
+	<-done
+	at := 5 + 4 + 2 + 32 + 1 + int(answer[43])
+	return uint16(answer[at])<<8 | uint16(answer[at+1])
+}
+
+// RFC 8446 §4.1.3: a server that could have done TLS 1.3 marks the random of
+// its TLS 1.2 ServerHello, so pinning the version of a decision must not hide
+// from crypto/tls what the listener could do.
+func TestDowngradeMarker(t *testing.T) {
+	client := clientConfig()
+	client.MaxVersion = tls.VersionTLS12
+	hello := recordHello(t, client)
+	choice := Choice{Version: tls.VersionTLS12, Suite: tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, Group: tls.X25519, Certificate: testCertificates().rsa}
+	for _, tt := range []struct {
+		max    uint16
+		marked bool
+	}{{tls.VersionTLS13, true}, {tls.VersionTLS12, false}} {
+		e := NewStandard(Config{MinVersion: tls.VersionTLS12, MaxVersion: tt.max})
+		near, far := connect(t)
+		go func() {
+			_ = e.Server(near, choice).HandshakeContext(context.Background()) // the client never answers
+			near.Close()
+		}()
+		_ = far.SetDeadline(time.Now().Add(20 * time.Second))
+		if _, err := far.Write(hello); err != nil {
+			t.Fatal(err)
+		}
+		answer := make([]byte, 5+4+2+32)
+		if _, err := io.ReadFull(far, answer); err != nil {
+			t.Fatal(err)
+		}
+		far.Close()
+		if got := string(answer[len(answer)-8:]) == "DOWNGRD\x01"; got != tt.marked {
+			t.Errorf("listener up to %#04x: marker %v, want %v", tt.max, got, tt.marked)
+		}
+	}
+}
+
+// Tickets resume between sibling configurations of one listener, and never
+// between listeners.
+func TestResumption(t *testing.T) {
+	config := Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13}
+	one, same, other := NewStandard(config), NewStandard(config), NewStandard(config)
+	one.SetTicketKeys([][32]byte{{1}})
+	same.SetTicketKeys([][32]byte{{9}, {1}}) // rotated since
+	other.SetTicketKeys([][32]byte{{2}})
+	off := config
+	off.NoTickets = true
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		choice := Choice{Version: version, Suite: aes256, Group: tls.X25519, Certificate: testCertificates().rsa, Offered: []uint16{aes128, aes256, chacha}}
+		if version == tls.VersionTLS12 {
+			choice.Suite = tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
+		}
+		again := choice
+		again.Group = tls.CurveP256
+		for _, tt := range []struct {
+			name    string
+			second  *Standard
+			choice  Choice
+			resumed bool
+		}{
+			{"same engine", one, choice, true},
+			{"sibling config", one, again, true},
+			{"key rotated, still accepted", same, choice, true},
+			{"other listener's keys", other, choice, false},
+			{"tickets off", NewStandard(off), choice, false},
+		} {
+			t.Run(tls.VersionName(version)+" "+tt.name, func(t *testing.T) {
+				client := clientConfig()
+				client.MaxVersion = version
+				client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+				if _, _, serverErr, clientErr := handshake(t, one, choice, client); serverErr != nil || clientErr != nil {
+					t.Fatal(serverErr, clientErr)
+				}
+				server, _, serverErr, clientErr := handshake(t, tt.second, tt.choice, client)
+				if serverErr != nil || clientErr != nil {
+					t.Fatal(serverErr, clientErr)
+				}
+				if server.DidResume != tt.resumed {
+					t.Errorf("resumed %v, want %v", server.DidResume, tt.resumed)
+				}
+				if err := Verify(server, tt.choice); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+func TestVerifyNoticesADifference(t *testing.T) {
+	choice := Choice{Version: tls.VersionTLS13, Suite: aes256, Group: tls.X25519}
+	good := tls.ConnectionState{HandshakeComplete: true, Version: tls.VersionTLS13, CipherSuite: aes256, CurveID: tls.X25519}
+	if err := Verify(good, choice); err != nil {
+		t.Error(err)
+	}
+	for _, change := range []func(*tls.ConnectionState){
+		func(s *tls.ConnectionState) { s.Version = tls.VersionTLS12 },
+		func(s *tls.ConnectionState) { s.CipherSuite = aes128 },
+		func(s *tls.ConnectionState) { s.CurveID = tls.CurveP256 },
+		func(s *tls.ConnectionState) { s.HandshakeComplete = false },
+	} {
+		state := good
+		change(&state)
+		if err := Verify(state, choice); !errors.Is(err, ErrNotAsDecided) {
+			t.Errorf("%+v: %v", state, err)
+		}
+	}
+}
+
+func TestSendAlert(t *testing.T) {
+	for _, tt := range []struct {
+		version uint16
+		alert   uint8
+		want    []byte
+	}{
+		{0x0303, 40, []byte{21, 3, 3, 0, 2, 2, 40}},
+		{0x0301, 70, []byte{21, 3, 1, 0, 2, 2, 70}},
+		{0x0300, 70, []byte{21, 3, 0, 0, 2, 2, 70}},
+		{0x0304, 40, []byte{21, 3, 3, 0, 2, 2, 40}},
+		{0xFFFF, 40, []byte{21, 3, 3, 0, 2, 2, 40}},
+		{0, 50, []byte{21, 3, 0, 0, 2, 2, 50}},
+	} {
+		var b bytes.Buffer
+		if err := SendAlert(&b, tt.version, tt.alert); err != nil || !bytes.Equal(b.Bytes(), tt.want) {
+			t.Errorf("SendAlert(%#04x, %d) = %x, %v", tt.version, tt.alert, b.Bytes(), err)
+		}
+	}
+	if AlertName(40) != "handshake_failure" || AlertName(99) != "alert_99" {
+		t.Error("AlertName", AlertName(40), AlertName(99))
+	}
+}
+
+func TestHandshakeErrorReasons(t *testing.T) {
+	certificate := testCertificates().rsa
+	e := NewStandard(Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13})
+	choice := Choice{Version: tls.VersionTLS13, Suite: aes256, Group: tls.X25519, Certificate: certificate, Offered: []uint16{aes256}}
+	distrusting := clientConfig()
+	distrusting.RootCAs = x509.NewCertPool()
+	_, _, err, _ := handshake(t, e, choice, distrusting)
+	if got := NewHandshakeError(err); got.Reason() != ReasonClientAlert {
+		t.Errorf("client that distrusts us: %s: %v", got.Reason(), got)
+	}
+	hello := recordHello(t, clientConfig())
+	for _, tt := range []struct {
+		name   string
+		play   func(far net.Conn)
+		reason string
+	}{
+		{"closes", func(far net.Conn) { _, _ = far.Write(hello); far.Close() }, ReasonClientClosed},
+		{"is silent", func(far net.Conn) { _, _ = far.Write(hello); _, _ = io.Copy(io.Discard, far) }, ReasonHandshakeTimeout},
+		{"talks nonsense", func(far net.Conn) {
+			_, _ = far.Write(hello)
+			go func() { _, _ = io.Copy(io.Discard, far) }()
+			_, _ = far.Write([]byte{22, 3, 3, 0, 4, 99, 0, 0, 0})
+		}, ReasonHandshakeFailed},
+	} {
+		near, far := connect(t)
+		go tt.play(far)
+		_ = near.SetDeadline(time.Now().Add(200 * time.Millisecond))
+		if tt.reason != ReasonHandshakeTimeout {
+			_ = near.SetDeadline(time.Now().Add(20 * time.Second))
+		}
+		err := e.Server(near, choice).HandshakeContext(context.Background())
+		got := NewHandshakeError(err)
+		if got.Reason() != tt.reason || !errors.Is(got, err) {
+			t.Errorf("client that %s: %s, want %s: %v", tt.name, got.Reason(), tt.reason, got)
+		}
+		near.Close()
+		far.Close()
+	}
+	if got := NewHandshakeError(os.ErrDeadlineExceeded).Reason(); got != ReasonHandshakeTimeout {
+		t.Error(got)
+	}
+}
