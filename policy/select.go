@@ -1,0 +1,222 @@
+package policy
+
+import "slices"
+
+// Offer is what a client said in its ClientHello, with GREASE values
+// (RFC 8701) and signalling suites still in it.
+type Offer struct {
+	Versions      []Version         // supported_versions, or every version that LegacyVersion implies
+	LegacyVersion Version           // legacy_version; read only when Versions is empty
+	Suites        []uint16          // cipher_suites
+	Groups        []Group           // supported_groups
+	KeyShares     []Group           // groups of key_share
+	PointFormats  []uint8           // ec_point_formats; empty when the extension is absent
+	Signatures    []SignatureScheme // signature_algorithms; empty when the extension is absent
+	ServerName    string            // never part of the decision
+}
+
+// Decision is what a connection gets.
+type Decision struct {
+	Version Version
+	Suite   Suite
+	Group   Group   // 0 with RSA key exchange
+	Key     KeyType // of the certificate to answer with
+}
+
+// fallbackSCSV marks a hello as the second try of a client whose first failed
+// with a higher version (RFC 7507).
+const fallbackSCSV = 0x5600
+
+// Select decides what a client gets, by the server's preference throughout:
+// the highest version that both have, then the first suite that can be done
+// with the client's groups, signature algorithms and the listener's keys. It
+// decides nothing that crypto/tls (Go 1.26) cannot do when its configuration
+// is narrowed to the decision.
+//
+// The error is a [*Refusal]. Nothing is allocated for a client that is let in.
+func (p *Policy) Select(o Offer) (Decision, error) {
+	version := p.version(&o)
+	if version == 0 {
+		return Decision{}, p.refuse(UnsupportedVersion, 0, &o)
+	}
+	// RFC 7507 §3. What we can do at best is the measure, not what the client
+	// claims elsewhere in the hello.
+	if version != p.best() && slices.Contains(o.Suites, fallbackSCSV) {
+		return Decision{}, p.refuse(InappropriateFallback, version, &o)
+	}
+	var decision Decision
+	var reason Reason
+	if version == TLS13 {
+		decision, reason = p.selectTLS13(&o)
+	} else {
+		decision, reason = p.selectTLS12(&o)
+	}
+	if reason != "" {
+		return Decision{}, p.refuse(reason, version, &o)
+	}
+	return decision, nil
+}
+
+// version is the highest that both sides have, or 0. It is settled before the
+// suite: a client that speaks TLS 1.3 would take TLS 1.2 for a downgrade
+// attack (RFC 8446 §4.1.3).
+func (p *Policy) version(o *Offer) Version {
+	if len(p.TLS13) > 0 && slices.Contains(o.Versions, TLS13) {
+		return TLS13
+	}
+	// Without supported_versions whatever is above TLS 1.2 means TLS 1.2
+	// (RFC 8446 §4.2.1).
+	implied := len(o.Versions) == 0 && o.LegacyVersion >= TLS12
+	if len(p.TLS12) > 0 && (implied || slices.Contains(o.Versions, TLS12)) {
+		return TLS12
+	}
+	return 0
+}
+
+// best is the highest version of the policy.
+func (p *Policy) best() Version {
+	if len(p.TLS13) > 0 {
+		return TLS13
+	}
+	return TLS12
+}
+
+func (p *Policy) selectTLS13(o *Offer) (Decision, Reason) {
+	// RFC 8446 §9.2.
+	if len(o.Groups) == 0 || len(o.Signatures) == 0 {
+		return Decision{}, MissingExtension
+	}
+	suite := slices.IndexFunc(p.TLS13, func(s Suite) bool { return slices.Contains(o.Suites, s.ID) })
+	if suite < 0 {
+		return Decision{}, NoCommonSuite
+	}
+	group := p.groupTLS13(o)
+	if group == 0 {
+		return Decision{}, NoCommonGroup
+	}
+	for _, k := range keyPreference {
+		if p.hasKey(k) && k.signs(TLS13, o.Signatures) {
+			return Decision{TLS13, p.TLS13[suite], group, k}, ""
+		}
+	}
+	return Decision{}, NoCommonSignatureAlgorithm
+}
+
+// groupTLS13 takes a post-quantum group if there is one, even at the price of
+// a HelloRetryRequest, since otherwise whoever removes the key share from a
+// recorded prediction decides (draft-ietf-tls-key-share-prediction §4). Next
+// comes a group whose key share is here already, then any. The policy's order
+// settles the rest. 0 if there is no group in common.
+func (p *Policy) groupTLS13(o *Offer) Group {
+	var chosen Group
+	highest := -1
+	for _, g := range p.Groups {
+		if !g.forTLS13() || !slices.Contains(o.Groups, g) {
+			continue
+		}
+		rank := 0
+		if g.kind() == hybrid {
+			rank += 2
+		}
+		if slices.Contains(o.KeyShares, g) {
+			rank++
+		}
+		if rank > highest {
+			chosen, highest = g, rank
+		}
+	}
+	return chosen
+}
+
+func (p *Policy) selectTLS12(o *Offer) (Decision, Reason) {
+	// RFC 8422 §5.1.2. crypto/tls refuses these for every key exchange.
+	if len(o.PointFormats) > 0 && !slices.Contains(o.PointFormats, 0) {
+		return Decision{}, IncompatiblePointFormats
+	}
+	var unlisted Decision
+	reason := NoCommonSuite
+	order := p.preference()
+	for i := range order {
+		s := &order[i]
+		if !slices.Contains(o.Suites, s.ID) {
+			continue
+		}
+		group, obstacle := p.groupTLS12(s.KeyExchange, o)
+		if obstacle == "" {
+			key, listed := p.keyTLS12(s, o)
+			if key != NoKey {
+				d := Decision{TLS12, *s, group, key}
+				if listed {
+					return d, ""
+				}
+				if unlisted.Version == 0 {
+					unlisted = d
+				}
+				continue
+			}
+			obstacle = NoCommonSignatureAlgorithm
+		}
+		// What stood in the way of the best suite is what to tell, unless the
+		// FFDHE groups did: they have an alert of their own.
+		if reason == NoCommonSuite || obstacle == NoCommonDHEGroup {
+			reason = obstacle
+		}
+	}
+	if unlisted.Version != 0 {
+		return unlisted, ""
+	}
+	return Decision{}, reason
+}
+
+// groupTLS12 is the group for a key exchange, 0 if it needs none, and what
+// stands in the way of the key exchange, if anything.
+func (p *Policy) groupTLS12(kx KeyExchange, o *Offer) (Group, Reason) {
+	switch kx {
+	case ECDHE:
+		// A client that lists no groups could take any (RFC 8422 §4);
+		// crypto/tls wants to see one of ours.
+		if g := commonGroup(p.Groups, o.Groups, elliptic); g != 0 {
+			return g, ""
+		}
+		return 0, NoCommonGroup
+	case DHE:
+		ours := p.ffdheGroups()
+		if g := commonGroup(ours, o.Groups, finiteField); g != 0 {
+			return g, ""
+		}
+		// RFC 7919 §4: a client that lists finite field groups takes none
+		// but those; one that lists none never heard of the RFC.
+		if slices.ContainsFunc(o.Groups, Group.inFFDHERange) {
+			return 0, NoCommonDHEGroup
+		}
+		return firstOfKind(ours, finiteField), ""
+	}
+	return 0, ""
+}
+
+// keyTLS12 is the key to authenticate a suite with, NoKey if there is none
+// that the client can check.
+//
+// An ECDSA key should lie in a group that the client lists (RFC 8422 §5.3).
+// Clients rarely insist, and crypto/tls serves such a key when it has no
+// better one; listed is false for it, so that the caller can do the same.
+func (p *Policy) keyTLS12(s *Suite, o *Offer) (key KeyType, listed bool) {
+	if s.KeyExchange == RSAKeyExchange {
+		if p.hasKey(RSA) {
+			return RSA, true
+		}
+		return NoKey, false
+	}
+	for _, k := range keyPreference {
+		if k.auth() != s.Auth || !p.hasKey(k) || !k.signs(TLS12, o.Signatures) {
+			continue
+		}
+		if curve := k.curve(); curve == 0 || slices.Contains(o.Groups, curve) {
+			return k, true
+		}
+		if key == NoKey {
+			key = k
+		}
+	}
+	return key, false
+}
