@@ -110,10 +110,11 @@ func (n *nearest) consider(typed, known string) {
 	from, to := plain(typed), plain(known)
 	d := editDistance(from, to)
 	if len(from) >= 8 && strings.HasPrefix(to, from) {
-		d = 1 // cut short
+		d = min(d, 1) // cut short
 	}
-	// More than three changes, or one in every four letters, is a guess.
-	if d <= min(3, len(to)/4) && (n.name == "" || d < n.distance) {
+	// Two letters change places easily; more than one change in every four
+	// letters, or three in all, would be a guess.
+	if d <= min(3, max(2, len(to)/4)) && (n.name == "" || d < n.distance) {
 		n.name, n.distance = known, d
 	}
 }
