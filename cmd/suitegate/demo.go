@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"text/template"
+
+	"github.com/suitegate/suitegate/certs"
+	"github.com/suitegate/suitegate/configs"
+	"github.com/suitegate/suitegate/proxy"
+	"github.com/suitegate/suitegate/proxy/metrics"
+)
+
+type demoCommand struct {
+	Dir string `placeholder:"DIR" help:"Where the certificate is kept and the configuration is written (default: suitegate/demo in the user's data directory)."`
+
+	MQTTAddress     string `name:"mqtt-address" placeholder:"ADDR" default:"127.0.0.1:8883" help:"MQTT over TLS (default: ${default}; another port where this one is taken, as for all addresses)."`
+	ActiveMQAddress string `name:"activemq-address" placeholder:"ADDR" default:"127.0.0.1:8884" help:"MQTT over TLS with the policy activemq, to compare (default: ${default})."`
+	STOMPAddress    string `name:"stomp-address" placeholder:"ADDR" default:"127.0.0.1:61614" help:"STOMP over TLS (default: ${default})."`
+	AMQPAddress     string `name:"amqp-address" placeholder:"ADDR" default:"127.0.0.1:5671" help:"AMQP over TLS, if there is a broker (default: ${default})."`
+	OpenWireAddress string `name:"openwire-address" placeholder:"ADDR" default:"127.0.0.1:61617" help:"OpenWire over TLS, if there is a broker (default: ${default})."`
+	AdminAddress    string `placeholder:"ADDR" default:"127.0.0.1:9090" help:"Metrics and health (default: ${default})."`
+	AMQPBroker      string `name:"amqp-broker" placeholder:"ADDR" default:"127.0.0.1:5672" help:"Where to look for an AMQP broker (default: ${default})."`
+	OpenWireBroker  string `name:"openwire-broker" placeholder:"ADDR" default:"127.0.0.1:61616" help:"Where to look for an OpenWire broker (default: ${default})."`
+}
+
+// demo is what the template of the configuration is filled with.
+type demo struct {
+	Admin     string
+	Storage   string
+	Upstreams []demoUpstream
+	Listeners []demoListener
+}
+
+type demoUpstream struct{ Name, Address, About string }
+
+type demoListener struct{ Name, Address, Protocol, Policy, Upstream string }
+
+func (d *demoCommand) Run(out *console) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+
+	dir, err := d.makeDir()
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	brokers, err := startBrokers()
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	defer brokers.Close()
+	plan, release, err := d.plan(out, dir, brokers)
+	if err != nil {
+		return err
+	}
+	defer release()
+	cfg, err := plan.config(filepath.Join(dir, "demo.yml"))
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+
+	log, _ := newLogger(out.stderr, cfg.Log)
+	server := &proxy.Server{Log: log, Metrics: metrics.New()}
+	defer server.Close()
+	release()
+	if err := server.Apply(cfg); err != nil {
+		return hintListen(err)
+	}
+	plan.print(out, cfg.File, filepath.Join(cfg.Storage, certs.RootFile))
+	<-signals
+	// No draining: nothing in the demo is worth waiting for.
+	if err := server.Close(); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	out.printf("\nThe demo has ended. Its certificate is kept in %s\n", dir)
+	return nil
+}
+
+// makeDir returns the demo's directory, made if it is not there.
+func (d *demoCommand) makeDir() (string, error) {
+	dir := d.Dir
+	if dir == "" {
+		data := os.Getenv("XDG_DATA_HOME")
+		if !filepath.IsAbs(data) { // as the XDG base directory specification asks
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return "", withHint(err, "choose a directory with --dir")
+			}
+			data = filepath.Join(home, ".local", "share")
+		}
+		dir = filepath.Join(data, "suitegate", "demo")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	return dir, os.MkdirAll(dir, 0o700)
+}
+
+// plan chooses the addresses and looks for brokers on this host. The addresses
+// are held until release is called, so that none is chosen twice.
+func (d *demoCommand) plan(out *console, dir string, brokers *embeddedBrokers) (_ *demo, release func(), err error) {
+	var held []net.Listener
+	release = func() {
+		for _, l := range held {
+			l.Close()
+		}
+		held = nil
+	}
+	defer func() {
+		if err != nil {
+			release()
+		}
+	}()
+	pick := func(flag, want string) string {
+		if err != nil {
+			return ""
+		}
+		var l net.Listener
+		if l, err = pickAddress(out, flag, want); err != nil {
+			return ""
+		}
+		held = append(held, l)
+		return l.Addr().String()
+	}
+
+	plan := &demo{
+		Admin:   pick("admin-address", d.AdminAddress),
+		Storage: dir,
+		Upstreams: []demoUpstream{
+			{"mqtt", brokers.mqttAddress, "embedded, gone when the demo ends"},
+			{"stomp", brokers.stompAddress, "embedded, gone when the demo ends"},
+		},
+		Listeners: []demoListener{
+			{"mqtts", pick("mqtt-address", d.MQTTAddress), "mqtt", "rabbitmq", "mqtt"},
+			{"mqtts-activemq", pick("activemq-address", d.ActiveMQAddress), "mqtt", "activemq", "mqtt"},
+			{"stomps", pick("stomp-address", d.STOMPAddress), "stomp", "rabbitmq", "stomp"},
+		},
+	}
+	if probeAMQP(d.AMQPBroker) {
+		plan.Upstreams = append(plan.Upstreams, demoUpstream{"amqp", d.AMQPBroker, "found on this host"})
+		plan.Listeners = append(plan.Listeners,
+			demoListener{"amqps", pick("amqp-address", d.AMQPAddress), "amqp", "rabbitmq", "amqp"})
+	}
+	if probeOpenWire(d.OpenWireBroker) {
+		plan.Upstreams = append(plan.Upstreams, demoUpstream{"openwire", d.OpenWireBroker, "found on this host"})
+		plan.Listeners = append(plan.Listeners,
+			demoListener{"openwires", pick("openwire-address", d.OpenWireAddress), "openwire", "activemq", "openwire"})
+	}
+	return plan, release, err
+}
+
+// pickAddress listens on want, or on another port of its host if that one is
+// taken, and says so.
+func pickAddress(out *console, flag, want string) (net.Listener, error) {
+	if !isLoopback(want) {
+		return nil, usageHint(fmt.Errorf("--%s %s: the demo's brokers let everybody in, so it listens on loopback alone", flag, want),
+			"suitegate serve puts a broker of your own on any address")
+	}
+	l, err := net.Listen("tcp", want)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return l, err
+	}
+	host, _, err := net.SplitHostPort(want)
+	if err != nil {
+		return nil, err
+	}
+	l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return nil, err
+	}
+	out.warnf("%s is taken, using %s (--%s chooses)", want, l.Addr(), flag)
+	return l, nil
+}
+
+//go:embed demo.yml.tmpl
+var demoTemplate string
+
+// config writes the plan as a configuration file, and reads it as the gateway
+// would.
+func (p *demo) config(file string) (*configs.Config, error) {
+	tmpl, err := template.New("demo.yml").Parse(demoTemplate)
+	if err != nil {
+		return nil, err
+	}
+	var text bytes.Buffer
+	if err := tmpl.Execute(&text, p); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(file, text.Bytes(), 0o600); err != nil {
+		return nil, err
+	}
+	return configs.Parse(file, text.Bytes())
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"suitegate": main,
+	})
+}
+
+// TestScripts runs testdata/script: each file there is a user at a terminal.
+// The commands that testscript does not have itself are in script_test.go.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		UpdateScripts:       flag.Lookup("update").Value.String() == "true",
+		Setup: func(env *testscript.Env) error {
+			env.Values[testKey{}] = env.T()
+			env.Values[processesKey{}] = make(map[string]*process)
+			env.Values[clientsKey{}] = make(map[string]*client)
+			// Where the demo keeps its files by default.
+			env.Setenv("XDG_DATA_HOME", env.WorkDir+"/data")
+			return os.Mkdir(env.WorkDir+"/data", 0o700)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"start":   cmdStart,
+			"expect":  cmdExpect,
+			"signal":  cmdSignal,
+			"exited":  cmdExited,
+			"needs":   cmdNeeds,
+			"occupy":  cmdOccupy,
+			"broker":  cmdBroker,
+			"connect": cmdConnect,
+			"closed":  cmdClosed,
+			"hangup":  cmdHangup,
+			"try":     cmdTry,
+		},
+	})
+}
+
+var _ = flag.Bool("update", false, "write what scripts compare with anew")

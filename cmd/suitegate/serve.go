@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/suitegate/suitegate/configs"
+	"github.com/suitegate/suitegate/proxy"
+	"github.com/suitegate/suitegate/proxy/metrics"
+)
+
+type serveCommand struct {
+	Config string `required:"" placeholder:"FILE" help:"Configuration file."`
+}
+
+func (s *serveCommand) Run(out *console) error {
+	// From here on no signal kills the process: one that comes while the
+	// gateway starts waits until it has.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+
+	cfg, err := loadConfig(s.Config)
+	if err != nil {
+		return err
+	}
+	log, level := newLogger(out.stderr, cfg.Log)
+	g := &gateway{
+		server: &proxy.Server{Log: log, Metrics: metrics.New()},
+		log:    log,
+		level:  level,
+	}
+	if err := g.start(cfg); err != nil {
+		return err
+	}
+	for sig := range signals {
+		if sig == syscall.SIGHUP {
+			g.reload()
+			continue
+		}
+		g.drain(sig, signals)
+		return nil
+	}
+	return nil
+}
+
+// gateway is a running server and the configuration that it runs.
+type gateway struct {
+	server *proxy.Server
+	log    *slog.Logger
+	level  *slog.LevelVar
+	cfg    *configs.Config
+}
+
+// start applies the first configuration, and logs what it is.
+func (g *gateway) start(cfg *configs.Config) error {
+	logMistakes(g.log, slog.LevelWarn, cfg.Warnings)
+	if err := g.server.Apply(cfg); err != nil {
+		// What did come up goes down again.
+		return hintListen(errors.Join(err, g.server.Close()))
+	}
+	g.inForce(cfg)
+	g.log.Info("ready", "listeners", len(cfg.Listeners))
+	return nil
+}
+
+// inForce takes note of the configuration that is served from now on.
+func (g *gateway) inForce(cfg *configs.Config) {
+	g.cfg = cfg
+	g.log.Info("configuration in force",
+		"file", cfg.File,
+		"admin", cfg.Admin.Address,
+		"storage", cfg.Storage,
+		"drain_timeout", cfg.DrainTimeout)
+	for _, listener := range cfg.Listeners {
+		g.log.Info("listener in force",
+			"listener", listener.Name,
+			"address", g.server.Address(listener.Name),
+			"protocol", listener.Protocol,
+			"policy", listener.Policy.Name,
+			"certificates", strings.Join(listener.Certificates, ","))
+	}
+}
+
+// reload applies the configuration file as it is now, or logs why not and
+// changes nothing.
+func (g *gateway) reload() {
+	cfg, err := configs.Load(g.cfg.File)
+	if err == nil {
+		logMistakes(g.log, slog.LevelWarn, cfg.Warnings)
+		err = g.server.Apply(cfg)
+	}
+	if err != nil {
+		var mistakes configs.Errors
+		if errors.As(err, &mistakes) {
+			logMistakes(g.log, slog.LevelError, mistakes)
+			g.log.Error("reload refused, running configuration unchanged", "mistakes", len(mistakes))
+			return
+		}
+		g.log.Error("reload refused, running configuration unchanged", "error", err)
+		return
+	}
+	g.level.Set(levelOf(cfg.Log))
+	if cfg.Log.Format != g.cfg.Log.Format {
+		g.log.Warn("log.format changes at the next start", "format", cfg.Log.Format)
+	}
+	g.inForce(cfg)
+	g.log.Info("reloaded", "listeners", len(cfg.Listeners))
+}
+
+// drain stops accepting, and waits for connections to end until the drain
+// timeout or another signal to stop.
+func (g *gateway) drain(sig os.Signal, signals <-chan os.Signal) {
+	g.log.Info("draining", "signal", sig.String(), "timeout", g.cfg.DrainTimeout)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), g.cfg.DrainTimeout, errDrainTimeout)
+	defer cancel()
+	ctx, hurry := context.WithCancelCause(ctx)
+	defer hurry(nil)
+	go func() {
+		for {
+			select {
+			case again := <-signals:
+				if again != syscall.SIGHUP { // too late for a new configuration
+					hurry(errSecondSignal)
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	if err := g.server.Shutdown(ctx); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		g.log.Warn("stopped, connections were closed", "cause", err)
+		return
+	}
+	g.log.Info("stopped, all connections had ended")
+}
+
+var (
+	errDrainTimeout = errors.New("drain timeout")
+	errSecondSignal = errors.New("second signal")
+)
+
+// hintListen says what to do about an address that cannot be listened on.
+func hintListen(err error) error {
+	switch text := err.Error(); {
+	case errors.Is(err, syscall.EADDRINUSE), strings.Contains(text, syscall.EADDRINUSE.Error()):
+		return withHint(err, "ss -ltnp lists what listens already")
+	case errors.Is(err, syscall.EACCES), strings.Contains(text, "bind: "+syscall.EACCES.Error()):
+		return withHint(err, "ports below 1024 need CAP_NET_BIND_SERVICE")
+	}
+	return err
+}
