@@ -1,0 +1,144 @@
+package certs
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/suitegate/suitegate/policy"
+)
+
+// Source is one entry of the configuration's `certificates`. Exactly one of
+// Files and SelfSigned is set.
+type Source struct {
+	Name       string // unique among the sources
+	Files      *Files
+	SelfSigned *SelfSigned
+}
+
+// Files are the paths of a certificate and its key, both PEM. One file may
+// hold both. RSA and ECDSA for the same names are two sources.
+type Files struct {
+	Certificate string // the leaf first, then its chain
+	Key         string // PKCS #8, PKCS #1 or SEC 1, not encrypted
+}
+
+// SelfSigned asks for certificates from the store's own root: one with an
+// RSA key of 2048 bits and one with an ECDSA key on P-256, each valid for 90
+// days and renewed when 30 of them are left.
+//
+// Each holds all the names, unlike what certmagic does for public names: a
+// client that connects to an IP address sends no server name (RFC 6066
+// section 3), so the one certificate it then gets has to fit.
+type SelfSigned struct {
+	Names []string // DNS names and IP addresses; default localhost, 127.0.0.1 and ::1
+}
+
+// Config configures a Store.
+type Config struct {
+	Sources []Source
+
+	// Storage is the directory for what the store makes. It is made, with
+	// mode 0700, when it is missing; one that others may write to is refused,
+	// since whoever replaces the root's key is believed by every client.
+	// Only needed, and only touched, when a source is self-signed.
+	Storage string
+
+	Logger *slog.Logger // default: no logging
+}
+
+// Certificate is what Select found. It is never changed: a renewal puts
+// another in its place.
+type Certificate struct {
+	*tls.Certificate
+	Source string // the name of the configuration's entry
+	Key    policy.KeyType
+}
+
+// SourceError is a mistake in one entry of the configuration, or in what it
+// points to.
+type SourceError struct {
+	Source string // the entry's name
+	Field  string // its key below the entry, such as "files.key"; "" for the entry itself
+	Err    error
+}
+
+func (e *SourceError) Error() string {
+	if e.Field == "" {
+		return fmt.Sprintf("certs: certificate %q: %v", e.Source, e.Err)
+	}
+	return fmt.Sprintf("certs: certificate %q: %s: %v", e.Source, e.Field, e.Err)
+}
+
+func (e *SourceError) Unwrap() error { return e.Err }
+
+// Check judges the sources as Open does, but stays away from the storage:
+// it makes, locks and leaves nothing. It returns the key types that each
+// source has to offer, by the source's name, and the joined *SourceErrors.
+func Check(cfg Config) (map[string][]policy.KeyType, error) {
+	entries, err := readSources(cfg)
+	keys := make(map[string][]policy.KeyType, len(entries))
+	for _, e := range entries {
+		if e.pair != nil {
+			keys[e.name] = []policy.KeyType{e.pair.key}
+			continue
+		}
+		for _, kind := range leafKinds {
+			keys[e.name] = append(keys[e.name], kind.key)
+		}
+	}
+	return keys, err
+}
+
+// entry is a source that has been read: pair for files, names for self-signed.
+type entry struct {
+	name  string
+	pair  *keyPair
+	names identity
+}
+
+// readSources reads and judges all sources, and returns the good ones and all
+// the mistakes of the others.
+func readSources(cfg Config) ([]entry, error) {
+	var entries []entry
+	var errs []error
+	seen := make(map[string]bool)
+	for _, src := range cfg.Sources {
+		if seen[src.Name] {
+			errs = append(errs, &SourceError{Source: src.Name, Field: "name", Err: errors.New("another certificate has this name")})
+			continue
+		}
+		seen[src.Name] = true
+		e, err := readSource(src, cfg.logger().With("certificate", src.Name))
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		entries = append(entries, e)
+	}
+	return entries, errors.Join(errs...)
+}
+
+func readSource(src Source, logger *slog.Logger) (entry, error) {
+	e := entry{name: src.Name}
+	var err error
+	switch {
+	case src.Files != nil && src.SelfSigned != nil:
+		err = &SourceError{Source: src.Name, Err: errors.New("has both files and self_signed: one of them is needed")}
+	case src.Files != nil:
+		e.pair, err = readFiles(src.Name, *src.Files, logger)
+	case src.SelfSigned != nil:
+		e.names, err = parseNames(src.Name, src.SelfSigned.Names)
+	default:
+		err = &SourceError{Source: src.Name, Err: errors.New("has neither files nor self_signed: one of them is needed")}
+	}
+	return e, err
+}
+
+func (cfg Config) logger() *slog.Logger {
+	if cfg.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return cfg.Logger
+}

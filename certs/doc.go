@@ -1,0 +1,22 @@
+// Package certs keeps the certificates that listeners serve: read from files,
+// or issued by a root of its own. It stands on certmagic: issuance, renewal,
+// storage and locking are certmagic's, and only the choice among the
+// certificates is ours.
+//
+// The choice has to be: crypto/tls and certmagic both ask
+// [crypto/tls.ClientHelloInfo.SupportsCertificate], which refuses an RSA
+// certificate when the client offers only cipher suites that crypto/tls does
+// not implement. [Store.Select] is told the key type by the policy instead.
+//
+// # Network
+//
+// Nothing here opens a connection. OCSP stapling and ACME renewal information
+// are switched off in certmagic, and no configuration has an ACME issuer.
+//
+// # Storage
+//
+// The storage directory holds, in certmagic's layout, the self-signed root
+// (authority/), the leaves it issued (certificates/) and locks (locks/), and
+// beside them root.pem, the copy of the root that clients are given to trust.
+// Directories are made with mode 0700 and files with 0600.
+package certs
