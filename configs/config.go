@@ -1,0 +1,197 @@
+// Package configs is the configuration that users write: its schema, its
+// defaults, and errors that point at the line and column of every mistake.
+//
+// The folder holds the example files too: reference.yml names every key with
+// its default, the others are starting points for common set-ups.
+package configs
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/suitegate/suitegate/policy"
+	"go.yaml.in/yaml/v4"
+)
+
+// What holds for a key that the file leaves out.
+const (
+	DefaultLogFormat         = "json"
+	DefaultLogLevel          = "info"
+	DefaultDrainTimeout      = 30 * time.Second
+	DefaultConnectTimeout    = 5 * time.Second
+	DefaultHandshakeTimeout  = 10 * time.Second
+	DefaultFirstBytesTimeout = 10 * time.Second
+	DefaultMaxConnections    = 0 // no limit
+)
+
+// MaxSize is the size in bytes of the largest file that is read.
+const MaxSize = 1 << 20
+
+// defaultSelfSignedNames are the names of a certificate for development.
+func defaultSelfSignedNames() []string { return []string{"localhost", "127.0.0.1", "::1"} }
+
+// Config is a whole configuration, checked and with every default filled in.
+type Config struct {
+	// File is where it was read from. Relative paths in the file are relative
+	// to its directory; here they are joined with it already.
+	File string
+
+	Admin Admin
+	Log   Log
+
+	// Storage is the directory for what the gateway makes itself: self-signed
+	// roots and certificates. Default: /var/lib/suitegate for root and where
+	// there is no home directory, otherwise $XDG_DATA_HOME/suitegate or
+	// ~/.local/share/suitegate.
+	Storage string
+
+	// DrainTimeout is how long connections may go on after the order to stop.
+	// Default: DefaultDrainTimeout (30 s).
+	DrainTimeout time.Duration
+
+	Certificates []Certificate             // in the file's order, at least one
+	Policies     map[string]*policy.Policy // the user's own, none named like a built-in one
+	Upstreams    map[string]Upstream       // by name
+	Listeners    []Listener                // in the file's order, at least one
+
+	// Warnings are what is allowed but hardly meant, such as an upstream that
+	// no listener uses. Sorted by position.
+	Warnings Errors
+
+	root *yaml.Node // for Position
+}
+
+// Admin is the server for metrics and health.
+type Admin struct {
+	Address string // host:port. Default: "", no admin server
+}
+
+// Log says how to write the log.
+type Log struct {
+	Format string // json or text. Default: DefaultLogFormat
+	Level  string // debug, info, warn or error. Default: DefaultLogLevel
+}
+
+// Certificate is a certificate with its key, from exactly one source.
+type Certificate struct {
+	Name       string
+	Files      *Files
+	SelfSigned *SelfSigned
+	Pos        Pos
+}
+
+// Files are the PEM files of a certificate chain and its key.
+type Files struct{ Certificate, Key string }
+
+// SelfSigned is a certificate that the gateway issues from a root of its own.
+type SelfSigned struct {
+	Names []string // DNS names and IP addresses. Default: localhost, 127.0.0.1 and ::1
+}
+
+// Upstream is a broker.
+type Upstream struct {
+	Nodes          []string      // host:port, at least one
+	ConnectTimeout time.Duration // for each node tried. Default: DefaultConnectTimeout (5 s)
+}
+
+// Listener is an address that TLS clients connect to.
+type Listener struct {
+	Name     string
+	Address  string // host:port; port 0 lets the system choose
+	Protocol string // amqp, mqtt, stomp, openwire, websocket, auto or tcp
+	Policy   *policy.Policy
+
+	// Certificates are names of Config.Certificates. Default: all of them.
+	Certificates []string
+
+	// Exactly one of Upstream and Upstreams is set. Upstreams is by protocol
+	// (amqp, mqtt, stomp, openwire, websocket) where Protocol is auto, and by
+	// subprotocol (mqtt, stomp) where it is websocket.
+	Upstream  string
+	Upstreams map[string]string
+
+	// ALPN is what is negotiated (RFC 7301). Default: nothing, what clients
+	// offer is ignored.
+	ALPN []string
+
+	// HandshakeTimeout bounds the ClientHello and the handshake together.
+	// Default: DefaultHandshakeTimeout (10 s).
+	HandshakeTimeout time.Duration
+
+	// FirstBytesTimeout bounds the wait for what tells the protocol.
+	// Default: DefaultFirstBytesTimeout (10 s).
+	FirstBytesTimeout time.Duration
+
+	// MaxConnections is how many may be open at once. Default:
+	// DefaultMaxConnections (0, no limit).
+	MaxConnections int
+
+	Pos Pos
+}
+
+// Load reads a file and checks it like [Parse]. A file that cannot be read is
+// an error that wraps the one of package os.
+func Load(file string) (*Config, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("configs: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("configs: %w", err)
+	}
+	return Parse(file, data)
+}
+
+// Parse checks data, a YAML document, and fills in the defaults. It finds all
+// mistakes at once: its error is [Errors], sorted by position. The file's name
+// appears in them and is what relative paths start from; it is not opened.
+func Parse(file string, data []byte) (*Config, error) {
+	root, err := parseYAML(file, data)
+	if err != nil {
+		return nil, Errors{*err}
+	}
+	d := &decoder{file: file}
+	var doc document
+	ok := d.value(nil, root, &doc)
+	cfg := &Config{File: file, root: root}
+	if ok && d.values <= maxValues {
+		resolve(d, &doc, cfg)
+	}
+	if len(d.mistakes.errs) > 0 {
+		d.mistakes.errs.Sort()
+		return nil, d.mistakes.errs
+	}
+	cfg.Warnings = d.warnings.errs
+	cfg.Warnings.Sort()
+	return cfg, nil
+}
+
+// resolvePath joins a path of the file with the file's directory.
+func resolvePath(file, path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(filepath.Dir(file), path)
+}
+
+// defaultStorage is the default of Config.Storage.
+func defaultStorage() string {
+	const system = "/var/lib/suitegate"
+	if os.Geteuid() == 0 {
+		return system
+	}
+	// The XDG base directory specification ignores relative paths.
+	if data := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(data) {
+		return filepath.Join(data, "suitegate")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return system
+	}
+	return filepath.Join(home, ".local", "share", "suitegate")
+}

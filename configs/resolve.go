@@ -1,0 +1,349 @@
+package configs
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/suitegate/suitegate/policy"
+	"go.yaml.in/yaml/v4"
+)
+
+// resolver checks what no value shows by itself, such as names that refer to
+// each other and addresses that collide, and fills in the Config.
+type resolver struct {
+	*decoder
+	cfg *Config
+
+	certificates, policies, upstreams, listeners table
+
+	bound []binding
+	nodes []field[nodeAddress]
+}
+
+// binding is an address that the gateway listens on.
+type binding struct {
+	owner   string
+	address field[listenAddress]
+}
+
+func resolve(d *decoder, doc *document, cfg *Config) {
+	r := &resolver{decoder: d, cfg: cfg,
+		certificates: newTable("certificate"),
+		policies:     newTable("policy", builtins()...),
+		upstreams:    newTable("upstream"),
+		listeners:    newTable("listener"),
+	}
+	cfg.Log = Log{
+		Format: string(doc.Log.Format.or(DefaultLogFormat)),
+		Level:  string(doc.Log.Level.or(DefaultLogLevel)),
+	}
+	cfg.DrainTimeout = durationOr(doc.DrainTimeout, DefaultDrainTimeout)
+	cfg.Storage = defaultStorage()
+	if doc.Storage.ok {
+		cfg.Storage = resolvePath(d.file, string(doc.Storage.value))
+	}
+	if address := doc.Admin.Address; address.ok {
+		cfg.Admin.Address = address.value.String()
+		r.bound = append(r.bound, binding{"the admin server", address})
+	}
+	for _, c := range doc.Certificates {
+		r.certificate(c)
+	}
+	r.policy(doc.Policies)
+	r.upstream(doc.Upstreams)
+	for _, l := range doc.Listeners {
+		if l.ok {
+			r.listener(l.node, &l.value)
+		}
+	}
+	r.loops()
+	for _, t := range []table{r.certificates, r.policies, r.upstreams} {
+		r.unused(t)
+	}
+}
+
+func (r *resolver) certificate(f field[certificateKeys]) {
+	if !f.ok {
+		return
+	}
+	k := f.value
+	if k.Name.ok {
+		r.define(&r.certificates, string(k.Name.value), k.Name.node)
+	}
+	c := Certificate{Name: string(k.Name.value), Pos: r.pos(f.node)}
+	if k.Files.given() {
+		c.Files = &Files{
+			Certificate: resolvePath(r.file, string(k.Files.value.Certificate.value)),
+			Key:         resolvePath(r.file, string(k.Files.value.Key.value)),
+		}
+	}
+	if k.SelfSigned.given() {
+		c.SelfSigned = &SelfSigned{Names: values[string](k.SelfSigned.value.Names.value)}
+		if !k.SelfSigned.value.Names.given() {
+			c.SelfSigned.Names = defaultSelfSignedNames()
+		}
+	}
+	sources := 0
+	for _, given := range []bool{k.Files.given(), k.SelfSigned.given(), k.ACME.given()} {
+		if given {
+			sources++
+		}
+	}
+	switch {
+	case sources == 0:
+		r.errorf(f.node, `certificates: missing key "files" or "self_signed"`)
+	case sources > 1:
+		r.errorf(f.node, "certificates: files and self_signed exclude each other")
+	}
+	r.cfg.Certificates = append(r.cfg.Certificates, c)
+}
+
+func (r *resolver) policy(policies names[policyKeys]) {
+	r.cfg.Policies = map[string]*policy.Policy{}
+	for _, e := range policies {
+		r.define(&r.policies, string(e.name), e.key)
+		if !e.ok {
+			continue
+		}
+		k := e.value
+		lists := map[string]field[[]field[text]]{"tls12": k.TLS12, "tls13": k.TLS13, "groups": k.Groups}
+		p, err := policy.New(string(e.name), values[string](k.TLS12.value), values[string](k.TLS13.value), values[string](k.Groups.value))
+		if err == nil {
+			r.cfg.Policies[string(e.name)] = p
+			continue
+		}
+		for _, fault := range unjoin(err) {
+			var bad *policy.NameError
+			switch {
+			case errors.As(fault, &bad):
+				r.errorf(valid(lists[bad.List].value)[bad.Index].node, "%s: %v", bad.List, bad.Err)
+			case !errors.Is(fault, policy.ErrNoSuites):
+				r.errorf(e.key, "%v", fault)
+			case !misread(k.TLS12) && !misread(k.TLS13):
+				r.errorf(e.key, "policy %s: %v", quote(string(e.name)), policy.ErrNoSuites)
+			}
+		}
+	}
+}
+
+func (r *resolver) upstream(upstreams names[upstreamKeys]) {
+	r.cfg.Upstreams = map[string]Upstream{}
+	for _, e := range upstreams {
+		r.define(&r.upstreams, string(e.name), e.key)
+		u := Upstream{ConnectTimeout: durationOr(e.value.ConnectTimeout, DefaultConnectTimeout)}
+		for _, n := range e.value.Nodes {
+			if n.ok {
+				r.nodes = append(r.nodes, n)
+				u.Nodes = append(u.Nodes, n.value.String())
+			}
+		}
+		r.cfg.Upstreams[string(e.name)] = u
+	}
+}
+
+func (r *resolver) listener(n *yaml.Node, k *listenerKeys) {
+	if k.Name.ok {
+		r.define(&r.listeners, string(k.Name.value), k.Name.node)
+	}
+	if k.Address.ok {
+		owner := "a listener"
+		if k.Name.ok {
+			owner = "listener " + quote(string(k.Name.value))
+		}
+		r.bind(binding{owner, k.Address})
+	}
+	l := Listener{
+		Name:              string(k.Name.value),
+		Address:           k.Address.value.String(),
+		Protocol:          string(k.Protocol.value),
+		ALPN:              values[string](k.ALPN),
+		HandshakeTimeout:  durationOr(k.HandshakeTimeout, DefaultHandshakeTimeout),
+		FirstBytesTimeout: durationOr(k.FirstBytesTimeout, DefaultFirstBytesTimeout),
+		MaxConnections:    int(k.MaxConnections.or(DefaultMaxConnections)),
+		Pos:               r.pos(n),
+	}
+	if name := string(k.Policy.value); r.refer(&r.policies, k.Policy) {
+		l.Policy = r.cfg.Policies[name]
+		if builtin, ok := policy.Builtin(name); ok {
+			l.Policy = builtin
+		}
+	}
+	if k.Certificates.given() {
+		for _, c := range k.Certificates.value {
+			r.refer(&r.certificates, c)
+		}
+		l.Certificates = values[string](k.Certificates.value)
+	} else {
+		l.Certificates = slices.Clone(r.certificates.names)
+		for _, c := range l.Certificates {
+			r.certificates.used[c] = true
+		}
+	}
+	r.route(n, k, &l)
+	r.cfg.Listeners = append(r.cfg.Listeners, l)
+}
+
+// route finds where a listener sends its connections.
+func (r *resolver) route(n *yaml.Node, k *listenerKeys, l *Listener) {
+	if k.Upstream.given() && r.refer(&r.upstreams, k.Upstream) {
+		l.Upstream = string(k.Upstream.value)
+	}
+	branches := branchesOf(l.Protocol)
+	if k.Upstreams.given() {
+		l.Upstreams = map[string]string{}
+		for _, e := range k.Upstreams.value {
+			if len(branches) > 0 && !slices.Contains(branches, string(e.name)) {
+				r.errorf(e.key, "%s", unknown("protocol", string(e.name), branches))
+			}
+			if r.refer(&r.upstreams, e.field) {
+				l.Upstreams[string(e.name)] = string(e.value)
+			}
+		}
+	}
+	one, several := k.Upstream.given(), k.Upstreams.given()
+	switch {
+	case one && several:
+		r.errorf(k.Upstreams.key, "upstream and upstreams exclude each other")
+	case !k.Protocol.ok:
+	case l.Protocol == "auto" && one:
+		r.errorf(k.Upstream.key, "protocol auto takes upstreams, one for each protocol, instead of upstream")
+	case len(branches) == 0 && several:
+		r.errorf(k.Upstreams.key, "protocol %s takes upstream instead of upstreams", l.Protocol)
+	case one || several:
+	case l.Protocol == "auto":
+		r.errorf(n, `listeners: missing key "upstreams", which protocol auto needs`)
+	case len(branches) > 0:
+		r.errorf(n, `listeners: missing key "upstream" (or "upstreams", by subprotocol)`)
+	default:
+		r.errorf(n, `listeners: missing key "upstream"`)
+	}
+}
+
+// branchesOf lists the keys that upstreams can have on a listener.
+func branchesOf(protocol string) []string {
+	switch protocol {
+	case "auto":
+		return []string{"amqp", "mqtt", "stomp", "openwire", "websocket"}
+	case "websocket":
+		return []string{"mqtt", "stomp"}
+	}
+	return nil
+}
+
+// bind checks an address against those bound before it.
+func (r *resolver) bind(b binding) {
+	for _, other := range r.bound {
+		if b.address.value.overlaps(other.address.value.hostPort) {
+			r.errorf(b.address.node, "address: %s collides with %s of %s on line %d",
+				b.address.node.Value, other.address.node.Value, other.owner, other.address.node.Line)
+			break
+		}
+	}
+	r.bound = append(r.bound, b)
+}
+
+// loops finds upstreams that are the gateway itself.
+func (r *resolver) loops() {
+	for _, n := range r.nodes {
+		for _, b := range r.bound {
+			if n.value.reaches(b.address.value.hostPort) {
+				r.errorf(n.node, "nodes: %s is the address of %s on line %d, not of a broker",
+					n.node.Value, b.owner, b.address.node.Line)
+				break
+			}
+		}
+	}
+}
+
+// table holds the names of the things of one kind.
+type table struct {
+	kind  string
+	names []string // in the file's order
+	at    map[string]*yaml.Node
+	used  map[string]bool
+}
+
+// newTable starts with the names of what is built in.
+func newTable(kind string, builtin ...string) table {
+	t := table{kind: kind, names: builtin, at: map[string]*yaml.Node{}, used: map[string]bool{}}
+	for _, name := range builtin {
+		t.at[name] = nil
+	}
+	return t
+}
+
+// define adds a name.
+func (r *resolver) define(t *table, name string, at *yaml.Node) {
+	switch other, taken := t.at[name]; {
+	case !taken:
+		t.at[name] = at
+		t.names = append(t.names, name)
+	case other == nil:
+		r.errorf(at, "%s %s is built in; choose another name", t.kind, quote(name))
+	default:
+		r.errorf(at, "%s %s stands here twice, first on line %d", t.kind, quote(name), other.Line)
+	}
+}
+
+// refer marks the name in f as used, and reports whether it is one.
+func (r *resolver) refer(t *table, f field[text]) bool {
+	if !f.ok {
+		return false
+	}
+	name := string(f.value)
+	if _, ok := t.at[name]; !ok {
+		r.errorf(f.node, "%s", unknown(t.kind, name, t.names))
+		return false
+	}
+	t.used[name] = true
+	return true
+}
+
+func (r *resolver) unused(t table) {
+	for _, name := range t.names {
+		if at := t.at[name]; at != nil && !t.used[name] {
+			r.warnf(at, "%s %s is not used by any listener", t.kind, quote(name))
+		}
+	}
+}
+
+func durationOr(f field[duration], otherwise time.Duration) time.Duration {
+	return time.Duration(f.or(duration(otherwise)))
+}
+
+// valid leaves out of a list what was reported when it was read.
+func valid[T any](list []field[T]) []field[T] {
+	return slices.DeleteFunc(slices.Clone(list), func(f field[T]) bool { return !f.ok })
+}
+
+// misread says that a list, or something in it, was reported when it was read.
+func misread[T any](list field[[]field[T]]) bool {
+	return list.given() && (!list.ok || len(valid(list.value)) < len(list.value))
+}
+
+// values takes the valid values out of a list.
+func values[To, From ~string](list []field[From]) []To {
+	var out []To
+	for _, f := range valid(list) {
+		out = append(out, To(f.value))
+	}
+	return out
+}
+
+// unjoin takes apart what errors.Join put together.
+func unjoin(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// builtins are the names of the built-in policies.
+func builtins() []string {
+	var names []string
+	for _, p := range policy.Builtins() {
+		names = append(names, p.Name)
+	}
+	return names
+}

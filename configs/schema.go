@@ -1,0 +1,65 @@
+package configs
+
+// The file as it is written: one field for each key. The exported types say
+// what the keys mean, reference.yml shows them all.
+
+type document struct {
+	Admin        adminKeys                `key:"admin"`
+	Log          logKeys                  `key:"log"`
+	Storage      field[text]              `key:"storage"`
+	DrainTimeout field[duration]          `key:"drain_timeout"`
+	Certificates []field[certificateKeys] `key:"certificates,required,nonempty"`
+	Policies     names[policyKeys]        `key:"policies"`
+	Upstreams    names[upstreamKeys]      `key:"upstreams"`
+	Listeners    []field[listenerKeys]    `key:"listeners,required,nonempty"`
+}
+
+type adminKeys struct {
+	Address field[listenAddress] `key:"address"`
+}
+
+type logKeys struct {
+	Format field[logFormat] `key:"format"`
+	Level  field[logLevel]  `key:"level"`
+}
+
+type certificateKeys struct {
+	Name       field[name]           `key:"name,required"`
+	Files      field[filesKeys]      `key:"files"`
+	SelfSigned field[selfSignedKeys] `key:"self_signed"`
+	ACME       field[reserved]       `key:"acme"`
+}
+
+type filesKeys struct {
+	Certificate field[text] `key:"certificate,required"`
+	Key         field[text] `key:"key,required"`
+}
+
+type selfSignedKeys struct {
+	Names field[[]field[host]] `key:"names,nonempty"`
+}
+
+type policyKeys struct {
+	TLS12  field[[]field[text]] `key:"tls12"`
+	TLS13  field[[]field[text]] `key:"tls13"`
+	Groups field[[]field[text]] `key:"groups,nonempty"`
+}
+
+type upstreamKeys struct {
+	Nodes          []field[nodeAddress] `key:"nodes,required,nonempty"`
+	ConnectTimeout field[duration]      `key:"connect_timeout"`
+}
+
+type listenerKeys struct {
+	Name              field[name]          `key:"name,required"`
+	Address           field[listenAddress] `key:"address,required"`
+	Protocol          field[protocol]      `key:"protocol,required"`
+	Policy            field[text]          `key:"policy,required"`
+	Certificates      field[[]field[text]] `key:"certificates,nonempty"`
+	Upstream          field[text]          `key:"upstream"`
+	Upstreams         field[names[text]]   `key:"upstreams,nonempty"`
+	ALPN              []field[alpn]        `key:"alpn"`
+	HandshakeTimeout  field[duration]      `key:"handshake_timeout"`
+	FirstBytesTimeout field[duration]      `key:"first_bytes_timeout"`
+	MaxConnections    field[count]         `key:"max_connections"`
+}
