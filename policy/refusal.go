@@ -84,14 +84,16 @@ func (p *Policy) detail(cause Reason, version Version, o *Offer) string {
 	case InappropriateFallback:
 		return fmt.Sprintf("client fell back to %s after a failed first try; policy %s allows %s", version, p.Name, p.best())
 	case NoCommonSuite:
-		return fmt.Sprintf("%s: client offers %s only; policy %s allows %s", version,
+		return fmt.Sprintf("%s: client offers %s; policy %s allows %s", version,
 			offered(suitesFor(version, o.Suites), suiteName), p.Name, list(p.suites(version), func(s Suite) string { return s.OpenSSLName }))
-	case NoCommonGroup, NoCommonDHEGroup:
-		ours := p.Groups
-		if cause == NoCommonDHEGroup {
-			ours = p.ffdheGroups()
+	case NoCommonGroup:
+		usable := Group.forTLS13
+		if version == TLS12 {
+			usable = func(g Group) bool { return g.kind() == elliptic }
 		}
-		return fmt.Sprintf("%s: client offers groups %s; policy %s allows %s", version, offered(o.Groups, Group.String), p.Name, list(ours, Group.String))
+		return p.groupDetail(version, o, p.Groups, usable)
+	case NoCommonDHEGroup:
+		return p.groupDetail(version, o, p.ffdheGroups(), Group.inFFDHERange)
 	case NoCommonSignatureAlgorithm:
 		keys := p.keys
 		if keys == nil {
@@ -109,6 +111,13 @@ func (p *Policy) detail(cause Reason, version Version, o *Offer) string {
 		return fmt.Sprintf("%s: client sends no %s", version, missing)
 	}
 	return ""
+}
+
+// groupDetail shows the client's groups and which of ours it could have had.
+func (p *Policy) groupDetail(version Version, o *Offer, ours []Group, usable func(Group) bool) string {
+	ours = slices.DeleteFunc(slices.Clone(ours), func(g Group) bool { return !usable(g) })
+	return fmt.Sprintf("%s: client offers groups %s; policy %s allows %s", version,
+		offered(o.Groups, Group.String), p.Name, list(ours, Group.String))
 }
 
 // versions are those of the policy, the highest first.
