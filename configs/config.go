@@ -180,18 +180,15 @@ func resolvePath(file, path string) string {
 }
 
 // defaultStorage is the default of Config.Storage.
-func defaultStorage() string {
-	const system = "/var/lib/suitegate"
-	if os.Geteuid() == 0 {
-		return system
-	}
+func defaultStorage(root bool, getenv func(string) string) string {
 	// The XDG base directory specification ignores relative paths.
-	if data := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(data) {
+	data, home := getenv("XDG_DATA_HOME"), getenv("HOME")
+	switch {
+	case root:
+	case filepath.IsAbs(data):
 		return filepath.Join(data, "suitegate")
+	case filepath.IsAbs(home):
+		return filepath.Join(home, ".local", "share", "suitegate")
 	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return system
-	}
-	return filepath.Join(home, ".local", "share", "suitegate")
+	return "/var/lib/suitegate"
 }

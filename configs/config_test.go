@@ -2,49 +2,359 @@ package configs
 
 import (
 	"errors"
-	"flag"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/suitegate/suitegate/policy"
 )
 
-var update = flag.Bool("update", false, "write the .err files of testdata/bad anew")
+// ignoreTree leaves the parsed file out of comparisons, and policies to their
+// names.
+var ignoreTree = cmp.Options{
+	cmpopts.IgnoreUnexported(Config{}),
+	cmp.Transformer("policyName", func(p *policy.Policy) string {
+		if p == nil {
+			return ""
+		}
+		return p.Name
+	}),
+}
 
-// Every file of testdata/bad has the errors that its .err file lists, in that
-// order and no others.
-func TestBadFiles(t *testing.T) {
-	files, err := filepath.Glob("testdata/bad/*.yml")
-	if err != nil || len(files) < 40 {
-		t.Fatalf("%d files, %v", len(files), err)
+// mustParse parses a file that has no mistakes.
+func mustParse(t *testing.T, data string) *Config {
+	t.Helper()
+	cfg, err := Parse("dir/suitegate.yml", []byte(data))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".yml"), func(t *testing.T) {
-			_, err := Load(file)
-			var errs Errors
-			if !errors.As(err, &errs) {
-				t.Fatalf("error %v (%T), want Errors", err, err)
-			}
-			var got strings.Builder
-			for _, e := range errs {
-				e.Pos.File = filepath.Base(file)
-				got.WriteString(e.Error() + "\n")
-			}
-			golden := strings.TrimSuffix(file, ".yml") + ".err"
-			if *update {
-				if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got.String()); diff != "" {
-				t.Errorf("errors (-want +got):\n%s", diff)
-			}
-		})
+	return cfg
+}
+
+const minimal = `
+certificates:
+  - name: default
+    files: {certificate: tls.crt, key: /etc/tls.key}
+upstreams:
+  rabbit: {nodes: ["127.0.0.1:5672"]}
+listeners:
+  - name: amqps
+    address: 127.0.0.1:5671
+    protocol: amqp
+    policy: rabbitmq
+    upstream: rabbit
+`
+
+func TestDefaults(t *testing.T) {
+	got := mustParse(t, minimal)
+	want := &Config{
+		File:         "dir/suitegate.yml",
+		Log:          Log{Format: "json", Level: "info"},
+		Storage:      defaultStorage(os.Geteuid() == 0, os.Getenv),
+		DrainTimeout: 30 * time.Second,
+		Certificates: []Certificate{{
+			Name:  "default",
+			Files: &Files{Certificate: "dir/tls.crt", Key: "/etc/tls.key"},
+			Pos:   Pos{"dir/suitegate.yml", 3, 5},
+		}},
+		Policies:  map[string]*policy.Policy{},
+		Upstreams: map[string]Upstream{"rabbit": {Nodes: []string{"127.0.0.1:5672"}, ConnectTimeout: 5 * time.Second}},
+		Listeners: []Listener{{
+			Name:              "amqps",
+			Address:           "127.0.0.1:5671",
+			Protocol:          "amqp",
+			Policy:            &policy.Policy{Name: "rabbitmq"},
+			Certificates:      []string{"default"},
+			Upstream:          "rabbit",
+			HandshakeTimeout:  10 * time.Second,
+			FirstBytesTimeout: 10 * time.Second,
+			Pos:               Pos{"dir/suitegate.yml", 8, 5},
+		}},
+	}
+	if diff := cmp.Diff(want, got, ignoreTree); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestEverythingSet(t *testing.T) {
+	got := mustParse(t, `
+admin: {address: "[::1]:9090"}
+log: {format: text, level: debug}
+storage: state
+drain_timeout: 1m30s
+certificates:
+  - {name: rsa, self_signed: {}}
+  - {name: ecdsa, self_signed: {names: ["*.example.com", "2001:db8::1"]}}
+policies:
+  strict: {tls12: [ecdhe-rsa-aes256-gcm-sha384], tls13: [TLS_AES_256_GCM_SHA384], groups: [P-256]}
+upstreams:
+  broker: {nodes: ["a.internal:05672", "[::1]:5672"], connect_timeout: 500ms}
+listeners:
+  - name: wss
+    address: :61619
+    protocol: websocket
+    policy: strict
+    certificates: [ecdsa]
+    upstreams: {mqtt: broker, stomp: broker}
+    alpn: [http/1.1]
+    handshake_timeout: 3s
+    first_bytes_timeout: 4s
+    max_connections: 100
+`)
+	want := &Config{
+		File:         "dir/suitegate.yml",
+		Admin:        Admin{Address: "[::1]:9090"},
+		Log:          Log{Format: "text", Level: "debug"},
+		Storage:      "dir/state",
+		DrainTimeout: 90 * time.Second,
+		Certificates: []Certificate{
+			{Name: "rsa", SelfSigned: &SelfSigned{Names: []string{"localhost", "127.0.0.1", "::1"}}, Pos: Pos{"dir/suitegate.yml", 7, 5}},
+			{Name: "ecdsa", SelfSigned: &SelfSigned{Names: []string{"*.example.com", "2001:db8::1"}}, Pos: Pos{"dir/suitegate.yml", 8, 5}},
+		},
+		Policies:  map[string]*policy.Policy{"strict": {Name: "strict"}},
+		Upstreams: map[string]Upstream{"broker": {Nodes: []string{"a.internal:5672", "[::1]:5672"}, ConnectTimeout: 500 * time.Millisecond}},
+		Listeners: []Listener{{
+			Name:              "wss",
+			Address:           ":61619",
+			Protocol:          "websocket",
+			Policy:            &policy.Policy{Name: "strict"},
+			Certificates:      []string{"ecdsa"},
+			Upstreams:         map[string]string{"mqtt": "broker", "stomp": "broker"},
+			ALPN:              []string{"http/1.1"},
+			HandshakeTimeout:  3 * time.Second,
+			FirstBytesTimeout: 4 * time.Second,
+			MaxConnections:    100,
+			Pos:               Pos{"dir/suitegate.yml", 14, 5},
+		}},
+		Warnings: Errors{{Pos{"dir/suitegate.yml", 7, 12}, `certificate "rsa" is not used by any listener`}},
+	}
+	if diff := cmp.Diff(want, got, ignoreTree); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	suites := got.Listeners[0].Policy.TLS12
+	if len(suites) != 1 || suites[0].Name != "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384" {
+		t.Errorf("TLS 1.2 suites of strict: %v", suites)
+	}
+}
+
+// What nothing uses is a warning with its place, and the file is loaded.
+func TestWarnings(t *testing.T) {
+	cfg := mustParse(t, `certificates:
+  - {name: used, self_signed: {}}
+  - {name: unused, self_signed: {}}
+policies:
+  unused: {tls13: [TLS_AES_128_GCM_SHA256]}
+  used: {tls13: [TLS_AES_128_GCM_SHA256]}
+upstreams:
+  used: {nodes: ["127.0.0.1:5672"]}
+  unused: {nodes: ["127.0.0.1:5673"]}
+  branch: {nodes: ["127.0.0.1:1883"]}
+listeners:
+  - {name: a, address: ":1", protocol: tcp, policy: used, upstream: used, certificates: [used]}
+  - {name: b, address: ":2", protocol: auto, policy: used, upstreams: {mqtt: branch}, certificates: [used]}
+`)
+	const want = `dir/suitegate.yml:3:12: certificate "unused" is not used by any listener
+dir/suitegate.yml:5:3: policy "unused" is not used by any listener
+dir/suitegate.yml:9:3: upstream "unused" is not used by any listener`
+	if got := cfg.Warnings.Error(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// Anchors and aliases are plain YAML, and may be used.
+func TestAlias(t *testing.T) {
+	cfg := mustParse(t, strings.NewReplacer(
+		"policy: rabbitmq", "policy: &p strict",
+		"upstream: rabbit\n", `upstream: rabbit
+  - {name: second, address: ":5673", protocol: amqp, policy: *p, upstream: rabbit}
+policies:
+  strict: {tls12: &suites [ECDHE-RSA-AES128-GCM-SHA256], tls13: [TLS_AES_128_GCM_SHA256]}
+  lax: {tls12: *suites}
+`).Replace(minimal))
+	if got := cfg.Listeners[1].Policy.Name; got != "strict" {
+		t.Errorf("policy %q through an alias, want strict", got)
+	}
+	if got := cfg.Policies["lax"].TLS12; len(got) != 1 {
+		t.Errorf("suites %v through an alias, want one", got)
+	}
+}
+
+func TestDefaultStorage(t *testing.T) {
+	for _, test := range []struct {
+		root       bool
+		xdg, home  string
+		want, what string
+	}{
+		{true, "/xdg", "/root", "/var/lib/suitegate", "root"},
+		{false, "/xdg", "/home/u", "/xdg/suitegate", "XDG_DATA_HOME"},
+		{false, "xdg", "/home/u", "/home/u/.local/share/suitegate", "relative XDG_DATA_HOME"},
+		{false, "", "/home/u", "/home/u/.local/share/suitegate", "home"},
+		{false, "", "", "/var/lib/suitegate", "no home"},
+	} {
+		env := map[string]string{"XDG_DATA_HOME": test.xdg, "HOME": test.home}
+		if got := defaultStorage(test.root, func(key string) string { return env[key] }); got != test.want {
+			t.Errorf("%s: %s, want %s", test.what, got, test.want)
+		}
+	}
+}
+
+func TestLoadUnreadable(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Load(filepath.Join(dir, "missing.yml")); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "missing.yml") {
+		t.Errorf("missing file: %v", err)
+	}
+	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("directory: %v", err)
+	}
+}
+
+func TestMaxSize(t *testing.T) {
+	data := minimal + strings.Repeat("#", MaxSize-len(minimal))
+	mustParse(t, data)
+	_, err := Parse("f.yml", []byte(data+"#"))
+	if want := "f.yml:1:1: the file is larger than 1024 KiB"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
+// A few lines of aliases stand for millions of values: reading stops in time.
+func TestAliasBomb(t *testing.T) {
+	data := strings.Replace(minimal, "nodes:", "nodes: &l0", 1)
+	for i := range 9 {
+		below := fmt.Sprintf("*l%d", i)
+		data += fmt.Sprintf("l%d: &l%d [%s]\n", i+1, i+1, below+strings.Repeat(", "+below, 9))
+	}
+	if _, err := Parse("f.yml", []byte(data)); err == nil || strings.Contains(err.Error(), "values") {
+		t.Errorf("under keys that nobody reads: error %v, want unknown keys alone", err)
+	}
+	// Where a list is expected: every listener has a thousand protocols.
+	data = minimal + "    alpn: &protocols ["
+	for i := range 1000 {
+		data += fmt.Sprintf("p%d, ", i)
+	}
+	data += "]\n"
+	for i := range 1000 {
+		data += fmt.Sprintf("  - {name: n%d, address: \":%d\", protocol: tcp, policy: rabbitmq, upstream: rabbit, alpn: *protocols}\n", i, 10000+i)
+	}
+	_, err := Parse("f.yml", []byte(data))
+	if err == nil || !strings.Contains(err.Error(), "more than 100000 values") {
+		t.Errorf("error %.300v, want one about the number of values", err)
+	}
+}
+
+// A file of nothing but mistakes has its errors cut off.
+func TestTooManyMistakes(t *testing.T) {
+	_, err := Parse("f.yml", []byte(strings.Repeat("? x\n? []\n", 5000)))
+	var errs Errors
+	if !errors.As(err, &errs) || len(errs) != maxErrors+1 {
+		t.Fatalf("%d errors, want %d", len(errs), maxErrors+1)
+	}
+	if last := errs[maxErrors].Reason; last != "more than 1000 mistakes; from here on they are not all listed" {
+		t.Errorf("last error: %s", last)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	errs := Errors{
+		{Pos{"b.yml", 1, 1}, "four"},
+		{Pos{"a.yml", 2, 1}, "three"},
+		{Pos{"a.yml", 1, 9}, "two"},
+		{Pos{File: "a.yml"}, "one"},
+	}
+	errs.Sort()
+	const want = "a.yml: one\na.yml:1:9: two\na.yml:2:1: three\nb.yml:1:1: four"
+	if got := errs.Error(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	var one Error
+	if !errors.As(error(errs), &one) || one.Reason != "one" {
+		t.Errorf("errors.As gives %v, want the first", one)
+	}
+}
+
+func TestPosition(t *testing.T) {
+	cfg := mustParse(t, `admin: {address: ":9090"}
+certificates:
+  - name: a.b
+    files:
+      certificate: tls.crt
+      key: tls.key
+  - {name: c, self_signed: {}}
+upstreams:
+  rabbit:
+    nodes: ["127.0.0.1:5672", "127.0.0.1:5673"]
+listeners:
+  - name: amqps
+    address: &a "127.0.0.1:5671"
+    protocol: auto
+    policy: rabbitmq
+    upstreams:
+      mqtt: rabbit
+`)
+	for _, test := range []struct {
+		section, name, field string
+		line, column         int
+	}{
+		{"admin", "", "address", 1, 18},
+		{"admin", "", "", 1, 8},
+		{"certificates", "a.b", "files.key", 6, 12},
+		{"certificates", "a.b", "files", 4, 5},
+		{"certificates", "a.b", "", 3, 5},
+		{"certificates", "c", "self_signed", 7, 28},
+		{"certificates", "c", "files.key", 7, 5},
+		{"certificates", "none", "files.key", 2, 1},
+		{"upstreams", "rabbit", "nodes.1", 10, 31},
+		{"upstreams", "rabbit", "nodes.2", 10, 12},
+		{"upstreams", "rabbit", "connect_timeout", 9, 3},
+		{"listeners", "amqps", "policy", 15, 13},
+		{"listeners", "amqps", "upstreams.mqtt", 17, 13},
+		{"listeners", "amqps", "address", 13, 14},
+		{"storage", "", "", 1, 1},
+	} {
+		got := cfg.Position(test.section, test.name, test.field)
+		if want := (Pos{"dir/suitegate.yml", test.line, test.column}); got != want {
+			t.Errorf("%s, %s, %s: %v, want %v", test.section, test.name, test.field, got, want)
+		}
+	}
+	if got, want := (&Config{File: "f.yml"}).Position("admin", "", ""), (Pos{File: "f.yml"}); got != want {
+		t.Errorf("without a file: %v, want %v", got, want)
+	}
+}
+
+func TestClosest(t *testing.T) {
+	known := []string{"rabbitmq", "activemq", "listeners", "tcp"}
+	for _, test := range []struct{ name, want string }{
+		{"rabitmq", "rabbitmq"},
+		{"RabbitMQ", "rabbitmq"},
+		{"rabbitqm", "rabbitmq"}, // neighbours swapped
+		{"active", "activemq"},   // cut short
+		{"listener", "listeners"},
+		{"tpc", "tcp"},
+		{"udp", ""},
+		{"", ""},
+		{"kafka", ""},
+		{strings.Repeat("rabbitmq", 100), ""},
+	} {
+		if got := closest(test.name, known); got != test.want {
+			t.Errorf("closest to %q: %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+func TestQuote(t *testing.T) {
+	for _, test := range []struct{ in, want string }{
+		{"a\nb", `"a\nb"`},
+		{strings.Repeat("ü", 64), `"` + strings.Repeat("ü", 64) + `"`},
+		{strings.Repeat("ü", 65), `"` + strings.Repeat("ü", 64) + `"…`},
+	} {
+		if got := quote(test.in); got != test.want {
+			t.Errorf("quote %q: %s, want %s", test.in, got, test.want)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"time"
 
@@ -39,7 +40,7 @@ func resolve(d *decoder, doc *document, cfg *Config) {
 		Level:  string(doc.Log.Level.or(DefaultLogLevel)),
 	}
 	cfg.DrainTimeout = durationOr(doc.DrainTimeout, DefaultDrainTimeout)
-	cfg.Storage = defaultStorage()
+	cfg.Storage = defaultStorage(os.Geteuid() == 0, os.Getenv)
 	if doc.Storage.ok {
 		cfg.Storage = resolvePath(d.file, string(doc.Storage.value))
 	}
