@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -64,17 +65,33 @@ func parseNames(source string, names []string) (identity, error) {
 	return id, errors.Join(errs...)
 }
 
+// maxHost is the length of the longest host name, in bytes, with room for a
+// wildcard before it (RFC 1035 section 2.3.4).
+const maxHost = 253 - len("*.")
+
 // parseHost returns a host name in the form that certificates carry: lower
 // case A-labels, with "*" as the whole left-most label at most (RFC 9525
 // section 6.3). Underscores are let through, since container networks name
 // hosts with them.
 func parseHost(name string) (string, error) {
 	base, wildcard := strings.CutPrefix(name, "*.")
-	ascii, err := idna.New(idna.MapForLookup(), idna.StrictDomainName(false)).ToASCII(base)
-	if err != nil {
-		return "", errors.New("not an internationalized name")
+	switch {
+	case len(base) > maxHost*utf8.UTFMax:
+		return "", errors.New("too long") // before Punycode, which takes quadratic time
+	case !utf8.ValidString(base):
+		return "", errors.New("not UTF-8")
 	}
-	if len(ascii) > 253-len("*.") {
+	profile := idna.New(idna.MapForLookup(), idna.StrictDomainName(false))
+	ascii, err := profile.ToASCII(base)
+	if err == nil {
+		// What came out is a name as well, and the same: not so where
+		// mapping and Punycode meet in a label such as "xn--ü".
+		_, err = profile.ToASCII(ascii)
+	}
+	if err != nil {
+		return "", err
+	}
+	if len(ascii) > maxHost {
 		return "", errors.New("too long")
 	}
 	labels := strings.Split(ascii, ".")
@@ -87,8 +104,6 @@ func parseHost(name string) (string, error) {
 			return "", errors.New("an empty label")
 		case len(label) > 63:
 			return "", errors.New("a label of more than 63 bytes")
-		case label[0] == '-' || label[len(label)-1] == '-':
-			return "", errors.New("a label begins or ends with a hyphen")
 		case strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "":
 			return "", errors.New("a character that host names do not have")
 		}
