@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 
@@ -19,7 +20,7 @@ func (c *checkCommand) Run(out *console) error {
 	if err != nil {
 		return err
 	}
-	listeners, err := proxy.Check(cfg)
+	listeners, err := proxy.Check(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -67,7 +68,9 @@ func (d *demoCommand) Run(out *console) error {
 		return fmt.Errorf("demo: %w", err)
 	}
 
-	log, _ := newLogger(out.stderr, cfg.Log)
+	// Until the commands are printed, the log would only come between.
+	log, level := newLogger(out.stderr, cfg.Log)
+	level.Set(slog.LevelError)
 	server := &proxy.Server{Log: log, Metrics: metrics.New()}
 	defer server.Close()
 	release()
@@ -75,6 +78,7 @@ func (d *demoCommand) Run(out *console) error {
 		return hintListen(err)
 	}
 	plan.print(out, cfg.File, filepath.Join(cfg.Storage, certs.RootFile))
+	level.Set(levelOf(cfg.Log))
 	<-signals
 	// No draining: nothing in the demo is worth waiting for.
 	if err := server.Close(); err != nil {
@@ -136,8 +140,8 @@ func (d *demoCommand) plan(out *console, dir string, brokers *embeddedBrokers) (
 		Admin:   pick("admin-address", d.AdminAddress),
 		Storage: dir,
 		Upstreams: []demoUpstream{
-			{"mqtt", brokers.mqttAddress, "embedded, gone when the demo ends"},
-			{"stomp", brokers.stompAddress, "embedded, gone when the demo ends"},
+			{"mqtt", brokers.mqttAddress, "embedded"},
+			{"stomp", brokers.stompAddress, "embedded"},
 		},
 		Listeners: []demoListener{
 			{"mqtts", pick("mqtt-address", d.MQTTAddress), "mqtt", "rabbitmq", "mqtt"},
@@ -166,16 +170,16 @@ func pickAddress(out *console, flag, want string) (net.Listener, error) {
 			"suitegate serve puts a broker of your own on any address")
 	}
 	l, err := net.Listen("tcp", want)
-	if !errors.Is(err, syscall.EADDRINUSE) {
-		return l, err
+	if err == nil {
+		return l, nil
 	}
-	host, _, err := net.SplitHostPort(want)
-	if err != nil {
-		return nil, err
+	host, _, splitErr := net.SplitHostPort(want)
+	if splitErr != nil || !errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("--%s: %w", flag, err)
 	}
 	l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--%s: %w", flag, err)
 	}
 	out.warnf("%s is taken, using %s (--%s chooses)", want, l.Addr(), flag)
 	return l, nil

@@ -51,7 +51,9 @@ func startMQTT() (*mqtt.Server, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	broker := mqtt.New(&mqtt.Options{Logger: slog.New(slog.DiscardHandler)})
+	limits := mqtt.NewDefaultServerCapabilities()
+	limits.MaximumPacketSize = 1 << 20 // bytes; there is no limit by default
+	broker := mqtt.New(&mqtt.Options{Capabilities: limits, Logger: slog.New(slog.DiscardHandler)})
 	// Everyone may publish and subscribe to everything: the broker can be
 	// reached from this host alone, and so can the listeners in front of it
 	// (pickAddress sees to that).

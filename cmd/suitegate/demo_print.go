@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"net"
+	"os"
+	"os/exec"
 	"strings"
 )
 
@@ -51,13 +54,13 @@ func (p *demo) experiments(file, root string) []experiment {
 	list = append(list, foundExperiments(at, root)...)
 	return append(list,
 		experiment{
-			shows:   "What the gateway counted: handshakes, refusals with their reasons, bytes",
-			command: fmt.Sprintf("curl -s http://%s/metrics", p.Admin),
-			prints:  []string{"suitegate_"},
+			shows:   "What was refused for its cipher suites, as the gateway counted it (Debian: apt-get install curl)",
+			command: fmt.Sprintf("curl -s http://%s/metrics | grep no_common_suite", p.Admin),
+			prints:  []string{`reason="no_common_suite"`},
 		},
 		experiment{
 			shows:   "Every suite that each listener accepts, from the configuration to start your own with",
-			command: fmt.Sprintf("suitegate check --config %s", shellQuote(file)),
+			command: fmt.Sprintf("%s check --config %s", programName(), shellQuote(file)),
 			prints:  []string{"ECDHE-RSA-AES256-GCM-SHA384"},
 		})
 }
@@ -109,7 +112,7 @@ func handshakeExperiments(at map[string]string, root string) []experiment {
 
 func messageExperiments(at map[string]string, root string) []experiment {
 	mosquitto := func(program, options string) string {
-		host, port, _ := strings.Cut(at["mqtts"], ":")
+		host, port, _ := net.SplitHostPort(at["mqtts"]) // it is listening there
 		return fmt.Sprintf("%s --cafile %s -h %s -p %s -t demo %s", program, shellQuote(root), host, port, options)
 	}
 	return []experiment{
@@ -149,6 +152,19 @@ func foundExperiments(at map[string]string, root string) []experiment {
 		})
 	}
 	return list
+}
+
+// programName is what to type to run this program: its name, if a shell would
+// find it, or else its path, which under "go run" is there until the demo ends.
+func programName() string {
+	const name = "suitegate"
+	if _, err := exec.LookPath(name); err == nil {
+		return name
+	}
+	if path, err := os.Executable(); err == nil {
+		return shellQuote(path)
+	}
+	return name
 }
 
 // shellQuote quotes a path for a POSIX shell, if it needs it.

@@ -8,6 +8,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+var update = flag.Bool("update", false, "write what scripts compare with anew")
+
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"suitegate": main,
@@ -21,7 +23,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		UpdateScripts:       flag.Lookup("update").Value.String() == "true",
+		UpdateScripts:       *update,
 		Setup: func(env *testscript.Env) error {
 			env.Values[testKey{}] = env.T()
 			env.Values[processesKey{}] = make(map[string]*process)
@@ -45,5 +47,3 @@ func TestScripts(t *testing.T) {
 		},
 	})
 }
-
-var _ = flag.Bool("update", false, "write what scripts compare with anew")

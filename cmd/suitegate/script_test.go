@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -121,7 +122,9 @@ func lookPath(ts *testscript.TestScript, program string) string {
 func environment(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{"PATH", "HOME", "XDG_DATA_HOME", "TMPDIR", "GOCOVERDIR"} {
-		env = append(env, name+"="+ts.Getenv(name))
+		if value := ts.Getenv(name); value != "" {
+			env = append(env, name+"="+value)
+		}
 	}
 	return env
 }
@@ -344,7 +347,7 @@ func cmdTry(ts *testscript.TestScript, neg bool, args []string) {
 		if len(e.prints) == 0 && len(output) > 0 {
 			ts.Fatalf("%s\nprinted %q", e.command, output)
 		}
-		refused := strings.Contains(e.shows, "refused")
+		refused := slices.ContainsFunc(e.prints, func(line string) bool { return strings.Contains(line, "alert") })
 		if refused && err == nil || !refused && err != nil {
 			ts.Fatalf("%s\nended with %v", e.command, err)
 		}

@@ -69,22 +69,19 @@ func (g *gateway) start(cfg *configs.Config) error {
 	return nil
 }
 
-// inForce takes note of the configuration that is served from now on.
+// inForce takes note of the configuration that is served from now on. What it
+// means for each listener the server logs itself.
 func (g *gateway) inForce(cfg *configs.Config) {
 	g.cfg = cfg
+	admin := "none"
+	if address := g.server.AdminAddress(); address != nil {
+		admin = address.String()
+	}
 	g.log.Info("configuration in force",
 		"file", cfg.File,
-		"admin", cfg.Admin.Address,
+		"admin", admin,
 		"storage", cfg.Storage,
 		"drain_timeout", cfg.DrainTimeout)
-	for _, listener := range cfg.Listeners {
-		g.log.Info("listener in force",
-			"listener", listener.Name,
-			"address", g.server.Address(listener.Name),
-			"protocol", listener.Protocol,
-			"policy", listener.Policy.Name,
-			"certificates", strings.Join(listener.Certificates, ","))
-	}
 }
 
 // reload applies the configuration file as it is now, or logs why not and
