@@ -29,6 +29,7 @@
 //   - a message, header included, of more than the limit; crypto/tls allows
 //     four bytes more than 64 KiB;
 //   - more bytes on the wire than twice the limit: records of a few bytes each;
+//   - a major record version other than 3 (RFC 5246 appendix E.1);
 //   - alerts in front of the hello, and other handshake bytes behind it in the
 //     same record (RFC 8446 §5.1);
 //   - a session ID of more than 32 bytes, an empty list of cipher suites, an

@@ -31,7 +31,7 @@ func (h *Hello) parseServerName(data cryptobyte.String) error {
 			continue
 		}
 		if !validHostName(name) {
-			return refuse(alertIllegalParameter, "server name %q", name[:min(len(name), maxHostName)])
+			return refuse(alertIllegalParameter, "server name %+q", name[:min(len(name), maxHostName)])
 		}
 		h.ServerName = string(name)
 	}

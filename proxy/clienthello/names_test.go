@@ -56,7 +56,7 @@ func groupNames() map[uint16]string {
 	return map[uint16]string{
 		23: "secp256r1", 24: "secp384r1", 25: "secp521r1", 29: "x25519", 30: "x448",
 		256: "ffdhe2048", 257: "ffdhe3072", 258: "ffdhe4096", 259: "ffdhe6144", 260: "ffdhe8192",
-		0x11ec: "X25519MLKEM768",
+		0x11eb: "SecP256r1MLKEM768", 0x11ec: "X25519MLKEM768", 0x11ed: "SecP384r1MLKEM1024",
 	}
 }
 

@@ -42,7 +42,7 @@ const maxQuoted = 8
 func (e *NotTLSError) Error() string {
 	switch e.Protocol {
 	case Unknown:
-		return fmt.Sprintf("clienthello: not TLS: begins with %q", e.first)
+		return fmt.Sprintf("clienthello: not TLS: begins with %+q", e.first)
 	case SSLv2:
 		return "clienthello: not TLS: SSLv2 hello"
 	case ProxyV1, ProxyV2:

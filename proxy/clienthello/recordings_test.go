@@ -36,6 +36,7 @@ func recordings(t testing.TB) map[string][]byte {
 	return all
 }
 
+// recording returns one of them.
 func recording(t testing.TB, name string) []byte {
 	t.Helper()
 	wire, ok := recordings(t)[name]
