@@ -32,6 +32,9 @@ const (
 	// rootLifetime is long since every client has to be told of a new root.
 	rootLifetime = 10 * 365 * 24 * time.Hour
 
+	// rootWarning is how long before its end the log speaks of it.
+	rootWarning = 365 * 24 * time.Hour
+
 	// backdating forgives clients whose clocks are slow.
 	backdating = time.Hour
 

@@ -75,7 +75,8 @@ func (e *SourceError) Unwrap() error { return e.Err }
 
 // Check judges the sources as Open does, but stays away from the storage:
 // it makes, locks and leaves nothing. It returns the key types that each
-// source has to offer, by the source's name, and the joined *SourceErrors.
+// source has to offer, by its name, and the joined *SourceErrors. What Open
+// warns of in files, it warns of too: a caller of both gives it no logger.
 func Check(cfg Config) (map[string][]policy.KeyType, error) {
 	entries, err := readSources(cfg)
 	keys := make(map[string][]policy.KeyType, len(entries))
@@ -99,7 +100,7 @@ type entry struct {
 }
 
 // readSources reads and judges all sources, and returns the good ones and all
-// the mistakes of the others.
+// the mistakes of the others, in one flat join.
 func readSources(cfg Config) ([]entry, error) {
 	var entries []entry
 	var errs []error
@@ -110,9 +111,9 @@ func readSources(cfg Config) ([]entry, error) {
 			continue
 		}
 		seen[src.Name] = true
-		e, err := readSource(src, cfg.logger().With("certificate", src.Name))
-		if err != nil {
-			errs = append(errs, err)
+		e, mistakes := readSource(src, cfg.logger().With("certificate", src.Name))
+		if len(mistakes) > 0 {
+			errs = append(errs, mistakes...)
 			continue
 		}
 		entries = append(entries, e)
@@ -120,20 +121,19 @@ func readSources(cfg Config) ([]entry, error) {
 	return entries, errors.Join(errs...)
 }
 
-func readSource(src Source, logger *slog.Logger) (entry, error) {
-	e := entry{name: src.Name}
-	var err error
+func readSource(src Source, logger *slog.Logger) (e entry, errs []error) {
+	e.name = src.Name
 	switch {
 	case src.Files != nil && src.SelfSigned != nil:
-		err = &SourceError{Source: src.Name, Err: errors.New("has both files and self_signed: one of them is needed")}
+		errs = append(errs, &SourceError{Source: src.Name, Err: errors.New("has both files and self_signed: one of them is needed")})
 	case src.Files != nil:
-		e.pair, err = readFiles(src.Name, *src.Files, logger)
+		e.pair, errs = readFiles(src.Name, *src.Files, logger)
 	case src.SelfSigned != nil:
-		e.names, err = parseNames(src.Name, src.SelfSigned.Names)
+		e.names, errs = parseNames(src.Name, src.SelfSigned.Names)
 	default:
-		err = &SourceError{Source: src.Name, Err: errors.New("has neither files nor self_signed: one of them is needed")}
+		errs = append(errs, &SourceError{Source: src.Name, Err: errors.New("has neither files nor self_signed: one of them is needed")})
 	}
-	return e, err
+	return e, errs
 }
 
 func (cfg Config) logger() *slog.Logger {

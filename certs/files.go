@@ -41,11 +41,11 @@ type keyPair struct {
 	key policy.KeyType
 }
 
-// readFiles reads a chain and its key. The error joins the *SourceErrors of
+// readFiles reads a chain and its key. The errors are the *SourceErrors of
 // both files. What is odd but can be served is logged: an expired
 // certificate, too, because a restart must not turn one expired certificate
 // into an outage of every listener; clients will say what they think of it.
-func readFiles(source string, files Files, logger *slog.Logger) (*keyPair, error) {
+func readFiles(source string, files Files, logger *slog.Logger) (*keyPair, []error) {
 	chain, certErr := readChain(files.Certificate)
 	var kind policy.KeyType
 	if certErr == nil {
@@ -68,7 +68,7 @@ func readFiles(source string, files Files, logger *slog.Logger) (*keyPair, error
 		errs = append(errs, &SourceError{Source: source, Field: "files.key", Err: keyErr})
 	}
 	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+		return nil, errs
 	}
 
 	warnAboutChain(chain, logger)

@@ -11,7 +11,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -186,22 +185,20 @@ func (l *logBuffer) logger(level slog.Level) *slog.Logger {
 	}}))
 }
 
-// sourceErrors takes a joined error apart.
+// sourceErrors takes a joined error apart, as callers do.
 func sourceErrors(t testing.TB, err error) []*SourceError {
 	t.Helper()
-	if err == nil {
-		return nil
-	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []*SourceError
 		for _, err := range joined.Unwrap() {
-			all = append(all, sourceErrors(t, err)...)
+			se, ok := err.(*SourceError)
+			if !ok {
+				t.Fatalf("%v is a %T, not a *SourceError", err, err)
+			}
+			all = append(all, se)
 		}
 		return all
 	}
-	var se *SourceError
-	if !errors.As(err, &se) {
-		t.Fatalf("%v is a %T, not a *SourceError", err, err)
-	}
-	return []*SourceError{se}
+	t.Fatalf("%v is a %T, not a joined error", err, err)
+	return nil
 }

@@ -143,20 +143,15 @@ func hasName(leaf *x509.Certificate, name string) bool {
 func (i *leafIssuer) manage(ctx context.Context, cache *certmagic.Cache, config *certmagic.Config, logger *slog.Logger) error {
 	name := i.names.primary()
 	cert, err := config.CacheManagedCertificate(ctx, name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		logger.Warn("stored self-signed certificate is unusable, replacing it", "error", err)
+		cert, err = i.repair(ctx, config)
+	}
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			// Half-written or damaged files. What is lost with them can be
-			// had again, so they must not keep the gateway from starting.
-			logger.Warn("stored self-signed certificate is unusable, issuing another", "error", err)
-			if err := config.Storage.Delete(ctx, certmagic.StorageKeys.CertsSitePrefix(i.IssuerKey(), name)); err != nil {
-				return err
-			}
-		}
 		if err := config.ObtainCertSync(ctx, name); err != nil {
 			return err
 		}
-		cert, err = config.CacheManagedCertificate(ctx, name)
-		if err != nil {
+		if cert, err = config.CacheManagedCertificate(ctx, name); err != nil {
 			return err
 		}
 	}
@@ -174,4 +169,21 @@ func (i *leafIssuer) manage(ctx context.Context, cache *certmagic.Cache, config 
 		cache.Remove([]string{cert.Hash()})
 	}
 	return nil
+}
+
+// repair is for stored files that do not fit together, or are damaged. What
+// is lost with them can be had again, so they must not keep the gateway from
+// starting. Its error means that they have been removed, or cannot be.
+func (i *leafIssuer) repair(ctx context.Context, config *certmagic.Config) (certmagic.Certificate, error) {
+	name := i.names.primary()
+	// Another process may be in the middle of writing them. Renewing takes
+	// the lock that it holds, and does nothing if there is no need any more.
+	err := config.RenewCertSync(ctx, name, false)
+	if err == nil {
+		var cert certmagic.Certificate
+		if cert, err = config.CacheManagedCertificate(ctx, name); err == nil {
+			return cert, nil
+		}
+	}
+	return certmagic.Certificate{}, errors.Join(err, config.Storage.Delete(ctx, certmagic.StorageKeys.CertsSitePrefix(i.IssuerKey(), name)))
 }

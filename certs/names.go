@@ -38,9 +38,9 @@ func (id identity) all() []string {
 	return names
 }
 
-// parseNames reads the names of a self-signed source. The error joins a
+// parseNames reads the names of a self-signed source. There is a
 // *SourceError for each that is neither a DNS name nor an IP address.
-func parseNames(source string, names []string) (identity, error) {
+func parseNames(source string, names []string) (identity, []error) {
 	if len(names) == 0 {
 		names = []string{"localhost", "127.0.0.1", "::1"}
 	}
@@ -62,7 +62,7 @@ func parseNames(source string, names []string) (identity, error) {
 			id.dns = append(id.dns, host)
 		}
 	}
-	return id, errors.Join(errs...)
+	return id, errs
 }
 
 // maxHost is the length of the longest host name, in bytes, with room for a

@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -23,9 +24,9 @@ func TestParseNames(t *testing.T) {
 		{[]string{"my_service", "a--b"}, []string{"a--b", "my_service"}, "my_service"},
 		{[]string{label63 + ".example"}, []string{label63 + ".example"}, label63 + ".example"},
 	} {
-		id, err := parseNames("x", tt.names)
-		if err != nil {
-			t.Errorf("%q: %v", tt.names, err)
+		id, errs := parseNames("x", tt.names)
+		if len(errs) > 0 {
+			t.Errorf("%q: %v", tt.names, errs)
 			continue
 		}
 		if diff := cmp.Diff(tt.want, id.all()); diff != "" {
@@ -57,10 +58,10 @@ func TestParseNamesErrors(t *testing.T) {
 		{"\xbc", "not UTF-8"},
 		{"xn--\u00fc.example", "idna: invalid label \"ü\""},
 	} {
-		_, err := parseNames("x", []string{tt.name})
-		got := sourceErrors(t, err)
+		_, errs := parseNames("x", []string{tt.name})
+		got := sourceErrors(t, errors.Join(errs...))
 		if len(got) != 1 || got[0].Field != "self_signed.names" || !strings.HasSuffix(got[0].Error(), " is neither a DNS name nor an IP address: "+tt.want) {
-			t.Errorf("%q: got %v, want …%s", tt.name, err, tt.want)
+			t.Errorf("%q: got %v, want …%s", tt.name, errs, tt.want)
 		}
 	}
 }

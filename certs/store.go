@@ -90,7 +90,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 func (s *Store) Root() string { return s.root }
 
 // Close stops the maintenance of the certificates. A renewal that is under
-// way is cancelled. What Select finds stays as it is, for connections that
+// way is cancelled and ends in moments, on its own. What Select finds stays as it is, for connections that
 // are still being set up. The error is nil; a second Close does nothing.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
@@ -116,8 +116,11 @@ func (s *Store) load(ctx context.Context, cfg Config, entries []entry) error {
 			return err
 		}
 		s.root = storage.Filename(RootFile)
-		if created {
+		switch {
+		case created:
 			s.logger.Info("made a self-signed root", "file", s.root, "not_after", ca.cert.NotAfter)
+		case time.Until(ca.cert.NotAfter) < rootWarning:
+			s.logger.Warn("the self-signed root will expire, and clients will need a new one", "file", s.root, "not_after", ca.cert.NotAfter)
 		}
 	}
 	var errs []error

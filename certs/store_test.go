@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/suitegate/suitegate/policy"
 )
@@ -193,6 +194,34 @@ func TestRenewalByAnotherStore(t *testing.T) {
 	})
 }
 
+// Processes that start at once on an empty directory agree on one root and on
+// the leaves.
+func TestOpenAtOnce(t *testing.T) {
+	storage := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		stores := make([]*Store, 3)
+		var group errgroup.Group
+		for i := range stores {
+			group.Go(func() (err error) {
+				stores[i], err = Open(t.Context(), Config{Storage: storage, Sources: selfSigned})
+				return err
+			})
+		}
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range stores {
+			for _, key := range leafTypes {
+				if !selectLeaf(t, s, key).Leaf.Equal(selectLeaf(t, stores[0], key).Leaf) {
+					t.Errorf("%v: two leaves", key)
+				}
+			}
+			s.Close()
+		}
+		time.Sleep(5 * time.Second) // as in TestCloseEndsEveryGoroutine
+	})
+}
+
 // An expired leaf is replaced before Open returns.
 func TestOpenAfterALongTime(t *testing.T) {
 	storage := t.TempDir()
@@ -210,8 +239,18 @@ func TestOpenAfterALongTime(t *testing.T) {
 			s.Close()
 			time.Sleep(200 * 24 * time.Hour)
 		}
-		time.Sleep(rootLifetime)
-		s, err := Open(t.Context(), Config{Storage: storage, Sources: selfSigned})
+		time.Sleep(rootLifetime - 450*24*time.Hour)
+		var log logBuffer
+		s, err := Open(t.Context(), Config{Storage: storage, Sources: selfSigned, Logger: log.logger(slog.LevelWarn)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if want := `level=WARN msg="the self-signed root will expire, and clients will need a new one" file=` + s.Root() + " not_after=2009-12-29"; !strings.HasPrefix(log.String(), want) {
+			t.Errorf("logged %q", log.String())
+		}
+		time.Sleep(60 * 24 * time.Hour)
+		s, err = Open(t.Context(), Config{Storage: storage, Sources: selfSigned})
 		if err == nil {
 			s.Close()
 			t.Fatal("an expired root is used")
@@ -334,7 +373,7 @@ func TestDamagedLeafIsReplaced(t *testing.T) {
 			var log logBuffer
 			s := open(t, Config{Storage: storage, Sources: selfSigned, Logger: log.logger(slog.LevelWarn)})
 			selectLeaf(t, s, policy.ECDSAP256)
-			if want := `level=WARN msg="stored self-signed certificate is unusable, issuing another" certificate=self error=`; !strings.HasPrefix(log.String(), want) {
+			if want := `level=WARN msg="stored self-signed certificate is unusable, replacing it" certificate=self error=`; !strings.HasPrefix(log.String(), want) {
 				t.Errorf("%s %q: logged %q", ext, content, log.String())
 			}
 		}
