@@ -11,9 +11,12 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -249,5 +252,26 @@ func TestFileWarnings(t *testing.T) {
 				t.Errorf("logged %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// A certificate that names an OCSP responder is served without asking it.
+func TestOpenStaysOffTheNetwork(t *testing.T) {
+	var asked atomic.Int32
+	responder := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer responder.Close()
+	key := newECDSA(elliptic.P256())
+	src := fileSource(t, "x", key)
+	der := issue(t, key, []string{"a.example"}, func(c *x509.Certificate) {
+		c.OCSPServer = []string{responder.URL}
+		c.IssuingCertificateURL = []string{responder.URL}
+	})
+	src.Files.Certificate = write(t, "tls.crt", certPEM(der, der)) // the issuer, too, as an OCSP request needs it
+	s := open(t, Config{Sources: []Source{src}})
+	if _, err := s.Select([]string{"x"}, "a.example", policy.ECDSAP256); err != nil {
+		t.Error(err)
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("the responder was asked %d times", n)
 	}
 }
