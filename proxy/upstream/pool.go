@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"github.com/suitegate/suitegate/proxy/metrics"
 )
 
 // DefaultConnectTimeout is how long one node may take to answer.
@@ -42,6 +44,10 @@ type Pool struct {
 	// Resolver resolves nodes' names. nil means net.DefaultResolver.
 	Resolver *net.Resolver
 
+	// Metrics counts every attempt: "ok", or the reason as of [DialError]. nil
+	// counts nothing.
+	Metrics *metrics.Metrics
+
 	turn atomic.Uint64 // of the node to begin with, modulo their number
 }
 
@@ -58,8 +64,10 @@ func (p *Pool) Dial(ctx context.Context) (*net.TCPConn, *Backend, error) {
 		b := p.Backends[(begin+i)%n]
 		conn, err := p.dial(ctx, b)
 		if err == nil {
+			p.Metrics.Dialed(p.Name, b.Address, "ok")
 			return conn, b, nil
 		}
+		p.Metrics.Dialed(p.Name, b.Address, reason(err))
 		failed.Nodes = append(failed.Nodes, NodeError{Backend: b, Err: err})
 		if ctx.Err() != nil {
 			break

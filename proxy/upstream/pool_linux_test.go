@@ -13,7 +13,10 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
+
+	"github.com/suitegate/suitegate/proxy/metrics"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -331,4 +334,21 @@ func getsockopt(t *testing.T, c *net.TCPConn, level, option int) int {
 		t.Fatal(err)
 	}
 	return value
+}
+
+func TestAttemptsAreCounted(t *testing.T) {
+	down, up := refusing(t), listen(t, "127.0.0.1:0")
+	p := pool(down, up)
+	p.Metrics = metrics.New()
+	dial(t, p)
+	dial(t, p)
+	want := fmt.Sprintf(`
+# HELP suitegate_upstream_dials_total Attempts to connect to a broker node.
+# TYPE suitegate_upstream_dials_total counter
+suitegate_upstream_dials_total{node=%q,result="ok",upstream="rabbit"} 2
+suitegate_upstream_dials_total{node=%q,result="upstream_refused",upstream="rabbit"} 1
+`, up, down)
+	if err := testutil.GatherAndCompare(p.Metrics.Registry(), strings.NewReader(want), "suitegate_upstream_dials_total"); err != nil {
+		t.Error(err)
+	}
 }
