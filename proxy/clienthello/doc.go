@@ -6,10 +6,11 @@
 //
 // [Read] gathers the message over as many records and TCP segments as it comes
 // in. It takes memory for bytes that have arrived, never for a length that was
-// announced, and holds at most twice the limit it was given: once for the
-// message and once more for the headers of the records that carry it. What
-// follows the hello in the same segment (a TLS 1.3 client may send its
-// change_cipher_spec there) is kept and replayed behind it.
+// announced, and keeps at most twice the limit it was given: the message, and
+// as much again for the headers of the records that carry it. (The message is
+// copied out for the time of parsing if there are several.) What follows the
+// hello in the same segment, a TLS 1.3 client's change_cipher_spec and early
+// data for instance, is kept and replayed behind it.
 //
 // What cannot be TLS is refused at the first byte that shows it, and named if
 // the bytes at hand tell what it is: see [NotTLSError]. Every error is a

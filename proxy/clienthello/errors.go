@@ -32,23 +32,26 @@ type Refusal interface {
 	// Reason is a stable snake_case name, for a log field or metric label.
 	Reason() string
 
-	// Alert is the TLS AlertDescription (RFC 8446 §6) that fits.
+	// Alert is the TLS AlertDescription (RFC 8446 §6) in Answer, and 0 if there
+	// is none in it.
 	Alert() uint8
 
 	// Answer is what to write to the client before the connection is closed:
-	// usually a TLS alert record. It is nil where there is nobody to tell.
-	// To make sure that it arrives, close the write side first and read on
-	// until the client has closed too, for a bounded time.
+	// most often a TLS alert record, and nil where nothing would be understood
+	// or nobody is left to tell. To make sure that it arrives, give the write a
+	// deadline of its own, close the write side, and read on for a bounded time
+	// until the client has closed too.
 	Answer() []byte
 }
 
-// AlertRecord returns a TLS record with a fatal alert, as it is sent before a
-// version is negotiated. Its record version is that of TLS 1.0, which clients
-// of every version take (RFC 5246 appendix E.1).
-func AlertRecord(description uint8) []byte {
+// alertRecord returns a TLS record with a fatal alert, as it is sent before a
+// version is negotiated.
+func alertRecord(description uint8) []byte {
 	return appendAlert(nil, levelFatal, description)
 }
 
+// appendAlert gives the record the version of TLS 1.0, which clients of every
+// version take (RFC 5246 appendix E.1).
 func appendAlert(b []byte, level, description uint8) []byte {
 	return append(b, recordAlert, 0x03, 0x01, 0, 2, level, description)
 }
@@ -86,7 +89,7 @@ func (e *ParseError) Reason() string {
 func (e *ParseError) Alert() uint8 { return e.alert }
 
 // Answer is the alert record of [ParseError.Alert].
-func (e *ParseError) Answer() []byte { return AlertRecord(e.alert) }
+func (e *ParseError) Answer() []byte { return alertRecord(e.alert) }
 
 func refuse(alert uint8, format string, args ...any) *ParseError {
 	return &ParseError{alert: alert, Detail: fmt.Sprintf(format, args...)}
@@ -129,13 +132,12 @@ func (e *PartialError) timeout() bool {
 }
 
 // Alert is user_canceled after a timeout ("canceling the handshake for some
-// reason unrelated to a protocol failure", RFC 8446 §6.1), and close_notify
-// otherwise.
+// reason unrelated to a protocol failure", RFC 8446 §6.1), and 0 otherwise.
 func (e *PartialError) Alert() uint8 {
 	if e.timeout() {
 		return alertUserCanceled
 	}
-	return alertCloseNotify
+	return 0
 }
 
 // Answer is user_canceled and the close_notify that has to follow it after a

@@ -55,8 +55,14 @@ func (e *NotTLSError) Error() string {
 // Reason is "not_tls".
 func (e *NotTLSError) Reason() string { return "not_tls" }
 
-// Alert is protocol_version. Only SSLv2 and unknown clients are told it.
-func (e *NotTLSError) Alert() uint8 { return alertProtocolVersion }
+// Alert is protocol_version for SSLv2 and what is unknown, and 0 for clients
+// that would not understand it.
+func (e *NotTLSError) Alert() uint8 {
+	if e.Protocol == SSLv2 || e.Protocol == Unknown {
+		return alertProtocolVersion
+	}
+	return 0
+}
 
 // Answer is what tells the client of its mistake in its own protocol, as far
 // as that has the words: a TLS alert for SSLv2 and what is unknown, and nil for
@@ -101,7 +107,7 @@ func identify(b []byte) *NotTLSError {
 	return &NotTLSError{
 		Protocol: Unknown,
 		first:    bytes.Clone(b[:min(len(b), maxQuoted)]),
-		answer:   AlertRecord(alertProtocolVersion),
+		answer:   alertRecord(alertProtocolVersion),
 	}
 }
 
@@ -193,5 +199,5 @@ func matchOpenWire(b []byte) ([]byte, bool) {
 func matchSSLv2(b []byte) ([]byte, bool) {
 	const hello = 1
 	ok := len(b) >= 5 && b[0]&0x80 != 0 && b[2] == hello && (b[3] == 0 && b[4] == 2 || b[3] == 3)
-	return AlertRecord(alertProtocolVersion), ok
+	return alertRecord(alertProtocolVersion), ok
 }

@@ -57,16 +57,16 @@ func Read(r io.Reader, limit int) (*Hello, error) {
 		raw = raw[:len(raw)+n]
 		// What came with an error counts first: a client may send its hello
 		// and half-close.
+		done, refusal := a.advance(raw)
+		if refusal != nil {
+			return nil, refusal
+		}
+		if done {
+			break
+		}
 		if n > 0 {
 			empty = 0
-			done, refusal := a.advance(raw)
-			if refusal != nil {
-				return nil, refusal
-			}
-			if done {
-				break
-			}
-		} else if empty++; err == nil && empty >= maxEmptyReads {
+		} else if empty++; empty == maxEmptyReads && err == nil {
 			err = io.ErrNoProgress
 		}
 		if err != nil {
@@ -86,8 +86,9 @@ func Read(r io.Reader, limit int) (*Hello, error) {
 	return h, nil
 }
 
-// assembler finds the hello in the records that carry it. It looks at each
-// record header and at the message's own, and at no byte twice.
+// assembler finds the hello in the records that carry it. It looks at headers
+// only, and at those of complete records once, so that a slow sender costs no
+// more than a fast one.
 type assembler struct {
 	limit int
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -294,6 +295,9 @@ func TestReadLimit(t *testing.T) {
 		if !errors.As(err, &refusal) || refusal.Reason() != "hello_too_large" || refusal.Alert() != alertIllegalParameter {
 			t.Errorf("limit %d and a byte: %v", limit, err)
 		}
+		if want := fmt.Sprintf("clienthello: hello too large: message of %d bytes", limit+1); err.Error() != want {
+			t.Errorf("%q, want %q", err, want)
+		}
 	}
 }
 
@@ -373,18 +377,21 @@ func TestPartialError(t *testing.T) {
 		alert  uint8
 		answer []byte
 	}{
-		{io.EOF, "client_closed", alertCloseNotify, nil},
-		{&net.OpError{Op: "read", Err: syscall.ECONNRESET}, "client_closed", alertCloseNotify, nil},
+		{io.EOF, "client_closed", 0, nil},
+		{&net.OpError{Op: "read", Err: syscall.ECONNRESET}, "client_closed", 0, nil},
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "handshake_timeout", alertUserCanceled,
 			[]byte{21, 3, 1, 0, 2, 1, 90, 21, 3, 1, 0, 2, 1, 0}},
-		{&net.OpError{Op: "read", Err: net.ErrClosed}, "handshake_canceled", alertCloseNotify, nil},
-		{io.ErrClosedPipe, "handshake_canceled", alertCloseNotify, nil},
+		{&net.OpError{Op: "read", Err: net.ErrClosed}, "handshake_canceled", 0, nil},
+		{io.ErrClosedPipe, "handshake_canceled", 0, nil},
 	}
 	for _, test := range tests {
 		_, err := Read(io.MultiReader(bytes.NewReader([]byte{22, 3}), iotest.ErrReader(test.err)), MaxSize)
 		var partial *PartialError
 		if !errors.As(err, &partial) || partial.Received != 2 || !errors.Is(err, test.err) {
 			t.Fatalf("%v: %v", test.err, err)
+		}
+		if want := "clienthello: after 2 bytes of a hello: " + test.err.Error(); partial.Error() != want {
+			t.Errorf("%q, want %q", partial.Error(), want)
 		}
 		if partial.Reason() != test.reason || partial.Alert() != test.alert || !bytes.Equal(partial.Answer(), test.answer) {
 			t.Errorf("%v: %s, alert %d, answer % x", test.err, partial.Reason(), partial.Alert(), partial.Answer())
