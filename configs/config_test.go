@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -257,6 +258,45 @@ func TestTooManyMistakes(t *testing.T) {
 	}
 	if last := errs[maxErrors].Reason; last != "more than 1000 mistakes; from here on they are not all listed" {
 		t.Errorf("last error: %s", last)
+	}
+}
+
+// The largest file that is read costs a bounded amount of memory, and work in
+// proportion, whatever it is full of.
+func TestCostOfHugeFiles(t *testing.T) {
+	const limit = 1 << 30 // bytes allocated in all, mostly by the YAML parser
+	for _, test := range []struct{ name, begin, each, end string }{
+		{"listeners without keys", "listeners: [", "{},", "]"},
+		{"listeners of the wrong kind", "listeners: [", "a,", "]"},
+		{"unknown keys", "", "k%d: 1\n", ""},
+		{"unknown suites", "policies:\n  p:\n    tls12:\n", "    - ECDHE-RSA-AES256-GCM-SHA%d\n", ""},
+		{"policies", "policies:\n", "  p%d: {tls12: [X]}\n", ""},
+		{"upstreams", "upstreams:\n", "  u%d: {nodes: [h:1]}\n", ""},
+		{"listeners", "listeners:\n", "- {name: n%d, address: h:1, protocol: tcp, policy: p, upstream: u}\n", ""},
+		{"anchors", "", "a%[1]d: &a%[1]d x\n", ""},
+		{"nesting", "", "[", ""},
+		{"text", `storage: "`, "x", `"`},
+	} {
+		data := test.begin
+		var middle strings.Builder
+		for i := 0; middle.Len() < MaxSize-100; i++ {
+			if strings.Contains(test.each, "%") {
+				fmt.Fprintf(&middle, test.each, i)
+			} else {
+				middle.WriteString(test.each)
+			}
+		}
+		data += middle.String() + test.end
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Parse("f.yml", []byte(data))
+		runtime.ReadMemStats(&after)
+		if err == nil || strings.Contains(err.Error(), "larger than") {
+			t.Errorf("%s: error %v", test.name, err)
+		}
+		if cost := after.TotalAlloc - before.TotalAlloc; cost > limit {
+			t.Errorf("%s: %d MiB allocated", test.name, cost>>20)
+		}
 	}
 }
 

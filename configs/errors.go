@@ -73,9 +73,12 @@ type collector struct {
 	seen map[Error]bool
 }
 
+// full says that looking for more is of no use.
+func (c *collector) full() bool { return len(c.errs) > maxErrors }
+
 func (c *collector) add(pos Pos, format string, args ...any) {
 	err := Error{pos, fmt.Sprintf(format, args...)}
-	if len(c.errs) > maxErrors || c.seen[err] {
+	if c.full() || c.seen[err] {
 		return
 	}
 	if len(c.errs) == maxErrors {

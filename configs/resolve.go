@@ -80,7 +80,7 @@ func (r *resolver) certificate(f field[certificateKeys]) {
 		}
 	}
 	if k.SelfSigned.given() {
-		c.SelfSigned = &SelfSigned{Names: values[string](k.SelfSigned.value.Names.value)}
+		c.SelfSigned = &SelfSigned{Names: texts(k.SelfSigned.value.Names.value)}
 		if !k.SelfSigned.value.Names.given() {
 			c.SelfSigned.Names = defaultSelfSignedNames()
 		}
@@ -104,26 +104,41 @@ func (r *resolver) policy(policies names[policyKeys]) {
 	r.cfg.Policies = map[string]*policy.Policy{}
 	for _, e := range policies {
 		r.define(&r.policies, string(e.name), e.key)
-		if !e.ok {
-			continue
+		if e.ok && !r.mistakes.full() {
+			r.newPolicy(e)
 		}
-		k := e.value
-		lists := map[string]field[[]field[text]]{"tls12": k.TLS12, "tls13": k.TLS13, "groups": k.Groups}
-		p, err := policy.New(string(e.name), values[string](k.TLS12.value), values[string](k.TLS13.value), values[string](k.Groups.value))
-		if err == nil {
-			r.cfg.Policies[string(e.name)] = p
-			continue
+	}
+}
+
+// maxNames is how long a policy's lists can be, a few times more than there
+// are suites: package policy looks for what each unknown name may have meant.
+const maxNames = 100
+
+func (r *resolver) newPolicy(e entry[policyKeys]) {
+	read := map[string]field[[]field[text]]{"tls12": e.value.TLS12, "tls13": e.value.TLS13, "groups": e.value.Groups}
+	items, names := map[string][]field[text]{}, map[string][]string{}
+	for list, f := range read {
+		items[list] = valid(f.value)
+		if len(items[list]) > maxNames {
+			r.errorf(items[list][maxNames].node, "%s: more than %d names", list, maxNames)
+			items[list] = items[list][:maxNames]
 		}
-		for _, fault := range unjoin(err) {
-			var bad *policy.NameError
-			switch {
-			case errors.As(fault, &bad):
-				r.errorf(valid(lists[bad.List].value)[bad.Index].node, "%s: %v", bad.List, bad.Err)
-			case !errors.Is(fault, policy.ErrNoSuites):
-				r.errorf(e.key, "%v", fault)
-			case !misread(k.TLS12) && !misread(k.TLS13):
-				r.errorf(e.key, "policy %s: %v", quote(string(e.name)), policy.ErrNoSuites)
-			}
+		names[list] = texts(items[list])
+	}
+	p, err := policy.New(string(e.name), names["tls12"], names["tls13"], names["groups"])
+	if err == nil {
+		r.cfg.Policies[string(e.name)] = p
+		return
+	}
+	for _, fault := range unjoin(err) {
+		var bad *policy.NameError
+		switch {
+		case errors.As(fault, &bad):
+			r.errorf(items[bad.List][bad.Index].node, "%s: %v", bad.List, bad.Err)
+		case !errors.Is(fault, policy.ErrNoSuites):
+			r.errorf(e.key, "%v", fault)
+		case !misread(read["tls12"]) && !misread(read["tls13"]):
+			r.errorf(e.key, "policy %s: %v", quote(string(e.name)), policy.ErrNoSuites)
 		}
 	}
 }
@@ -158,7 +173,7 @@ func (r *resolver) listener(n *yaml.Node, k *listenerKeys) {
 		Name:              string(k.Name.value),
 		Address:           k.Address.value.String(),
 		Protocol:          string(k.Protocol.value),
-		ALPN:              values[string](k.ALPN),
+		ALPN:              texts(k.ALPN),
 		HandshakeTimeout:  durationOr(k.HandshakeTimeout, DefaultHandshakeTimeout),
 		FirstBytesTimeout: durationOr(k.FirstBytesTimeout, DefaultFirstBytesTimeout),
 		MaxConnections:    int(k.MaxConnections.or(DefaultMaxConnections)),
@@ -174,7 +189,7 @@ func (r *resolver) listener(n *yaml.Node, k *listenerKeys) {
 		for _, c := range k.Certificates.value {
 			r.refer(&r.certificates, c)
 		}
-		l.Certificates = values[string](k.Certificates.value)
+		l.Certificates = texts(k.Certificates.value)
 	} else {
 		l.Certificates = slices.Clone(r.certificates.names)
 		for _, c := range l.Certificates {
@@ -323,11 +338,11 @@ func misread[T any](list field[[]field[T]]) bool {
 	return list.given() && (!list.ok || len(valid(list.value)) < len(list.value))
 }
 
-// values takes the valid values out of a list.
-func values[To, From ~string](list []field[From]) []To {
-	var out []To
-	for _, f := range valid(list) {
-		out = append(out, To(f.value))
+// texts takes the values out of a list.
+func texts[T ~string](list []field[T]) []string {
+	var out []string
+	for _, f := range list {
+		out = append(out, string(f.value))
 	}
 	return out
 }
