@@ -21,8 +21,9 @@
 // [Parse] is strict: a hello that breaks a rule its sender was bound to is
 // refused whole, so that a policy never decides on half a hello, and so that no
 // two readers of the same bytes (this package, and the engine that answers) can
-// see two different offers. It refuses everything that crypto/tls refuses, and
-// where both accept, they read the same; tests and fuzzing hold it to that.
+// see two different offers. It refuses everything that crypto/tls refuses before
+// it negotiates, and where both accept, they read the same; tests and fuzzing
+// hold it to that.
 //
 // Beyond crypto/tls, which either never checks these rules or only once it has
 // negotiated a version that needs them, it refuses:

@@ -17,7 +17,7 @@ type malformedHello struct {
 
 // malformed is a table of hellos that break one rule each.
 func malformed() []malformedHello {
-	return slices.Concat(malformedFrames(), malformedExtensions(), malformedTLS13())
+	return slices.Concat(malformedFrames(), malformedNames(), malformedLists(), malformedKeys(), malformedBetween(), malformedTLS13())
 }
 
 func malformedFrames() []malformedHello {
@@ -46,22 +46,31 @@ func malformedFrames() []malformedHello {
 	}
 }
 
-func malformedExtensions() []malformedHello {
+// malformedExtension is a hello with nothing but this extension.
+type malformedExtension struct {
+	name      string
+	extension uint16
+	data      []byte
+	alert     uint8
+	detail    string
+}
+
+func hellosWith(extensions []malformedExtension) []malformedHello {
+	var tests []malformedHello
+	for _, e := range extensions {
+		message := new(builder).extension(e.extension, e.data).message()
+		tests = append(tests, malformedHello{extensionNames()[e.extension] + ", " + e.name, message, e.alert, e.detail})
+	}
+	return tests
+}
+
+func malformedNames() []malformedHello {
 	const decode, illegal = alertDecodeError, alertIllegalParameter
 	name := func(nameType byte, name string) []byte {
 		return append([]byte{nameType}, vector16([]byte(name))...)
 	}
 	names := func(entries ...[]byte) []byte { return vector16(slices.Concat(entries...)) }
-	shares := func(data ...byte) []byte { return vector16(data) }
-	ech := func(tail ...byte) []byte { return append([]byte{0, 0, 1, 0, 1, 7}, tail...) }
-	var tests []malformedHello
-	for _, e := range []struct {
-		name      string
-		extension uint16
-		data      []byte
-		alert     uint8
-		detail    string
-	}{
+	return hellosWith([]malformedExtension{
 		{"empty", extServerName, nil, decode, "length of server_name"},
 		{"empty list", extServerName, []byte{0, 0}, decode, "length of server_name"},
 		{"more behind", extServerName, append(names(name(0, "a")), 0), decode, "length of server_name"},
@@ -74,12 +83,16 @@ func malformedExtensions() []malformedHello {
 		{"line end", extServerName, names(name(0, "a\nb")), illegal, `server name "a\nb"`},
 		{"not ASCII", extServerName, names(name(0, "bröker")), illegal, `server name "br\u00f6ker"`},
 		{"long", extServerName, names(name(0, strings.Repeat("a", 256))), illegal, `server name "` + strings.Repeat("a", 255) + `"`},
+	})
+}
 
+func malformedLists() []malformedHello {
+	const decode = alertDecodeError
+	return hellosWith([]malformedExtension{
 		{"empty", extStatusRequest, nil, decode, "length of status_request"},
 		{"no extensions", extStatusRequest, []byte{1, 0, 0}, decode, "length of status_request"},
 		{"more behind", extStatusRequest, []byte{1, 0, 0, 0, 0, 0}, decode, "length of status_request"},
 		{"empty responder", extStatusRequest, []byte{1, 0, 2, 0, 0, 0, 0}, decode, "length of responder ID in status_request"},
-
 		{"empty list", extSupportedGroups, []byte{0, 0}, decode, "length of supported_groups"},
 		{"odd", extSupportedGroups, []byte{0, 3, 0, 29, 0}, decode, "length of supported_groups"},
 		{"more behind", extSupportedGroups, []byte{0, 2, 0, 29, 0}, decode, "length of supported_groups"},
@@ -89,57 +102,61 @@ func malformedExtensions() []malformedHello {
 		{"empty list", extSignatureAlgorithms, []byte{0, 0}, decode, "length of signature_algorithms"},
 		{"odd", extSignatureAlgorithms, []byte{0, 1, 4}, decode, "length of signature_algorithms"},
 		{"odd", extSignatureAlgsCert, []byte{0, 1, 4}, decode, "length of signature_algorithms_cert"},
-
 		{"empty list", extALPN, []byte{0, 0}, decode, "length of application_layer_protocol_negotiation"},
 		{"empty name", extALPN, []byte{0, 1, 0}, decode, "length of application_layer_protocol_negotiation"},
 		{"name cut", extALPN, []byte{0, 2, 2, 'h'}, decode, "length of application_layer_protocol_negotiation"},
-
 		{"contents", extSCT, []byte{0}, decode, "length of signed_certificate_timestamp"},
 		{"contents", extEncryptThenMAC, []byte{0}, decode, "length of encrypt_then_mac"},
 		{"contents", extExtendedMasterSecret, []byte{0}, decode, "length of extended_master_secret"},
-		{"contents", extEarlyData, []byte{0}, decode, "length of early_data"},
-
 		{"empty list", extSupportedVersions, []byte{0}, decode, "length of supported_versions"},
 		{"odd", extSupportedVersions, []byte{3, 3, 3, 3}, decode, "length of supported_versions"},
 		{"more behind", extSupportedVersions, []byte{2, 3, 3, 3}, decode, "length of supported_versions"},
 		{"empty", extCookie, []byte{0, 0}, decode, "length of cookie"},
-		{"empty list", extPSKModes, []byte{0}, decode, "length of psk_key_exchange_modes"},
+	})
+}
 
+func malformedKeys() []malformedHello {
+	const decode, illegal = alertDecodeError, alertIllegalParameter
+	shares := func(data ...byte) []byte { return vector16(data) }
+	ech := func(tail ...byte) []byte { return append([]byte{0, 0, 1, 0, 1, 7}, tail...) }
+	return hellosWith([]malformedExtension{
+		{"contents", extEarlyData, []byte{0}, decode, "length of early_data"},
+		{"empty list", extPSKModes, []byte{0}, decode, "length of psk_key_exchange_modes"},
 		{"empty", extKeyShare, nil, decode, "length of key_share"},
 		{"empty key", extKeyShare, shares(0, 29, 0, 0), decode, "length of key_share"},
 		{"key cut", extKeyShare, shares(0, 29, 0, 2, 0), decode, "length of key_share"},
 		{"twice", extKeyShare, shares(0, 29, 0, 1, 0, 0, 29, 0, 1, 0), illegal, "two key shares for group 29"},
-
 		{"empty", extPreSharedKey, nil, decode, "length of pre_shared_key"},
 		{"no identity", extPreSharedKey, preSharedKey(nil, []int{32}), decode, "length of pre_shared_key"},
 		{"no binder", extPreSharedKey, preSharedKey([]string{"a"}, nil), decode, "length of pre_shared_key"},
 		{"empty identity", extPreSharedKey, preSharedKey([]string{""}, []int{32}), decode, "length of identity in pre_shared_key"},
 		{"short binder", extPreSharedKey, preSharedKey([]string{"a"}, []int{31}), decode, "length of binder in pre_shared_key"},
 		{"binder missing", extPreSharedKey, preSharedKey([]string{"a", "b"}, []int{32}), illegal, "1 binders for 2 pre-shared keys"},
-
 		{"length cut", extRenegotiationInfo, nil, decode, "length of renegotiation_info"},
 		{"contents", extRenegotiationInfo, []byte{1, 0}, alertHandshakeFailure, "renegotiation_info is not empty"},
-
 		{"empty", extEncryptedClientHello, nil, decode, "length of encrypted_client_hello"},
 		{"unknown type", extEncryptedClientHello, []byte{2}, illegal, "encrypted_client_hello of type 2"},
 		{"inner with contents", extEncryptedClientHello, []byte{1, 0}, decode, "length of encrypted_client_hello"},
 		{"cut", extEncryptedClientHello, ech(0), decode, "length of encrypted_client_hello"},
 		{"no payload", extEncryptedClientHello, ech(0, 0, 0, 0), decode, "length of encrypted_client_hello"},
 		{"more behind", extEncryptedClientHello, ech(0, 0, 0, 1, 9, 0), decode, "length of encrypted_client_hello"},
-	} {
-		message := new(builder).extension(e.extension, e.data).message()
-		tests = append(tests, malformedHello{extensionNames()[e.extension] + ", " + e.name, message, e.alert, e.detail})
-	}
-	return append(tests,
-		malformedHello{"extension twice", new(builder).extension(99, nil).extension(22, nil).extension(99, nil).message(),
+	})
+}
+
+// malformedBetween breaks rules between extensions.
+func malformedBetween() []malformedHello {
+	const illegal = alertIllegalParameter
+	psk := preSharedKey([]string{"a"}, []int{32})
+	return []malformedHello{
+		{"extension twice", new(builder).extension(99, nil).extension(22, nil).extension(99, nil).message(),
 			illegal, "extension 99 twice"},
-		malformedHello{"PSK not last", new(builder).extension(extPreSharedKey, preSharedKey([]string{"a"}, []int{32})).extension(99, nil).message(),
+		{"PSK not last", new(builder).extension(extPreSharedKey, psk).extension(99, nil).message(),
 			illegal, "pre_shared_key is not the last extension"},
-		malformedHello{"only compressed points", new(builder).extension(extECPointFormats, []byte{2, 1, 2}).extension(extSupportedGroups, uint16list(23)).message(),
+		{"only compressed points", new(builder).extension(extECPointFormats, []byte{2, 1, 2}).extension(extSupportedGroups, uint16list(23)).message(),
 			illegal, "ec_point_formats without uncompressed"},
-		malformedHello{"share for another group", new(builder).extension(extSupportedGroups, uint16list(23)).extension(extKeyShare, shares(0, 29, 0, 1, 0)).message(),
+		{"share for another group", new(builder).extension(extSupportedGroups, uint16list(23)).extension(extKeyShare, []byte{0, 5, 0, 29, 0, 1, 0}).message(),
 			illegal, "key share for group 29, which is not in supported_groups"},
-	)
+	}
 }
 
 func malformedTLS13() []malformedHello {
