@@ -24,10 +24,10 @@ const (
 type groupKind uint8
 
 const (
-	unknownGroup groupKind = iota
-	elliptic               // TLS 1.2's ECDHE, and TLS 1.3
-	hybrid                 // elliptic and post-quantum in one: TLS 1.3 only
-	finiteField            // TLS 1.2's DHE (RFC 7919)
+	unknownGroup  groupKind = iota
+	ellipticCurve           // TLS 1.2's ECDHE, and TLS 1.3
+	hybrid                  // elliptic and post-quantum in one: TLS 1.3 only
+	finiteField             // TLS 1.2's DHE (RFC 7919)
 )
 
 // groups is the only table of groups. The first name is the one to show, the
@@ -38,10 +38,10 @@ var groups = [...]struct {
 	names []string
 }{
 	{X25519MLKEM768, hybrid, []string{"X25519MLKEM768"}},
-	{X25519, elliptic, []string{"X25519"}},
-	{P256, elliptic, []string{"P-256", "P256", "secp256r1", "prime256v1"}},
-	{P384, elliptic, []string{"P-384", "P384", "secp384r1"}},
-	{P521, elliptic, []string{"P-521", "P521", "secp521r1"}},
+	{X25519, ellipticCurve, []string{"X25519"}},
+	{P256, ellipticCurve, []string{"P-256", "P256", "secp256r1", "prime256v1"}},
+	{P384, ellipticCurve, []string{"P-384", "P384", "secp384r1"}},
+	{P521, ellipticCurve, []string{"P-521", "P521", "secp521r1"}},
 	{FFDHE2048, finiteField, []string{"ffdhe2048"}},
 	{FFDHE3072, finiteField, []string{"ffdhe3072"}},
 	{FFDHE4096, finiteField, []string{"ffdhe4096"}},
@@ -86,7 +86,7 @@ func (g Group) inFFDHERange() bool { return 256 <= g && g <= 511 }
 // finite field groups too; no engine does.
 func (g Group) forTLS13() bool {
 	kind := g.kind()
-	return kind == elliptic || kind == hybrid
+	return kind == ellipticCurve || kind == hybrid
 }
 
 // curve is the group that an ECDSA key lies in, 0 for other keys.

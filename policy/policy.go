@@ -206,7 +206,7 @@ func (p *Policy) whyUnserved(s Suite, serves func(uint16) bool) string {
 	if s.TLS13() && !slices.ContainsFunc(p.Groups, Group.forTLS13) {
 		return "no group for TLS 1.3"
 	}
-	if s.KeyExchange == ECDHE && firstOfKind(p.Groups, elliptic) == 0 {
+	if s.KeyExchange == ECDHE && firstOfKind(p.Groups, ellipticCurve) == 0 {
 		return "no elliptic curve group"
 	}
 	return ""

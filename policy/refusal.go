@@ -89,7 +89,7 @@ func (p *Policy) detail(cause Reason, version Version, o *Offer) string {
 	case NoCommonGroup:
 		usable := Group.forTLS13
 		if version == TLS12 {
-			usable = func(g Group) bool { return g.kind() == elliptic }
+			usable = func(g Group) bool { return g.kind() == ellipticCurve }
 		}
 		return p.groupDetail(version, o, p.Groups, usable)
 	case NoCommonDHEGroup:

@@ -175,7 +175,7 @@ func (p *Policy) groupTLS12(kx KeyExchange, o *Offer) (Group, Reason) {
 	case ECDHE:
 		// A client that lists no groups could take any (RFC 8422 §4);
 		// crypto/tls wants to see one of ours.
-		if g := commonGroup(p.Groups, o.Groups, elliptic); g != 0 {
+		if g := commonGroup(p.Groups, o.Groups, ellipticCurve); g != 0 {
 			return g, ""
 		}
 		return 0, NoCommonGroup

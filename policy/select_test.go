@@ -136,7 +136,7 @@ func TestSelectAccepts(t *testing.T) {
 		{"ECDSA hash is not tied to the curve", bind(mixed, ECDSAP256),
 			with(tls12Only(ecdsaGCM256), func(o *Offer) { o.Signatures = []SignatureScheme{ecdsaP521} }), accepted{TLS12, ecdsaGCM256, X25519, ECDSAP256}},
 		{"Ed25519 serves ECDSA suites", bind(mixed, Ed25519),
-			with(tls12Only(ecdsaGCM256), func(o *Offer) { o.Signatures = []SignatureScheme{ed25519} }), accepted{TLS12, ecdsaGCM256, X25519, Ed25519}},
+			with(tls12Only(ecdsaGCM256), func(o *Offer) { o.Signatures = []SignatureScheme{eddsaEd25519} }), accepted{TLS12, ecdsaGCM256, X25519, Ed25519}},
 		{"key in a curve that the client lists", bind(mixed, ECDSAP256, ECDSAP384),
 			with(tls12Only(ecdsaGCM256), func(o *Offer) { o.Groups = []Group{P384} }), accepted{TLS12, ecdsaGCM256, P384, ECDSAP384}},
 		{"key in an unlisted curve gives way to RSA", bind(mixed, both...),
@@ -157,7 +157,7 @@ func TestSelectAccepts(t *testing.T) {
 		// Keys in TLS 1.3.
 		{"RSA where ECDSA cannot be checked", rabbitmq, with(modern(), func(o *Offer) { o.Signatures = []SignatureScheme{rsaPKCS1SHA256, rsaPSSSHA512} }), accepted{TLS13, tls13AES256, X25519MLKEM768, RSA}},
 		{"a curve's own hash", bind(mixed, RSA, ECDSAP256, ECDSAP384), with(modern(), func(o *Offer) { o.Signatures = []SignatureScheme{ecdsaP384, rsaPSSSHA256} }), accepted{TLS13, tls13AES256, X25519MLKEM768, ECDSAP384}},
-		{"Ed25519 before RSA", bind(mixed, RSA, Ed25519), with(modern(), func(o *Offer) { o.Signatures = []SignatureScheme{rsaPSSSHA256, ed25519} }), accepted{TLS13, tls13AES256, X25519MLKEM768, Ed25519}},
+		{"Ed25519 before RSA", bind(mixed, RSA, Ed25519), with(modern(), func(o *Offer) { o.Signatures = []SignatureScheme{rsaPSSSHA256, eddsaEd25519} }), accepted{TLS13, tls13AES256, X25519MLKEM768, Ed25519}},
 		{"not bound: every kind of key", mixed, modern(), accepted{TLS13, tls13AES256, X25519MLKEM768, ECDSAP256}},
 
 		// Finite field groups.
@@ -394,7 +394,7 @@ func anyOffer(r *rand.Rand) Offer {
 		KeyShares:     some(r, allGroups...),
 		PointFormats:  some[uint8](r, 0, 0, 1),
 		Signatures: some[SignatureScheme](r, greaseValue, 0x0201, 0x0203, rsaPKCS1SHA256, rsaPKCS1SHA512,
-			ecdsaP256, ecdsaP384, ecdsaP521, rsaPSSSHA256, rsaPSSSHA384, ed25519),
+			ecdsaP256, ecdsaP384, ecdsaP521, rsaPSSSHA256, rsaPSSSHA384, eddsaEd25519),
 	}
 }
 

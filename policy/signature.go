@@ -17,7 +17,7 @@ const (
 	rsaPSSSHA256   SignatureScheme = 0x0804
 	rsaPSSSHA384   SignatureScheme = 0x0805
 	rsaPSSSHA512   SignatureScheme = 0x0806
-	ed25519        SignatureScheme = 0x0807
+	eddsaEd25519   SignatureScheme = 0x0807
 )
 
 // String is the scheme's name in RFC 8446, or its number in hexadecimal if it
@@ -46,7 +46,7 @@ func (s SignatureScheme) String() string {
 		return "rsa_pss_rsae_sha384"
 	case rsaPSSSHA512:
 		return "rsa_pss_rsae_sha512"
-	case ed25519:
+	case eddsaEd25519:
 		return "ed25519"
 	}
 	return fmt.Sprintf("0x%04x", uint16(s))
@@ -78,7 +78,7 @@ func (k KeyType) signsWith(v Version, s SignatureScheme) bool {
 		return k == RSA
 	case rsaPKCS1SHA256, rsaPKCS1SHA384, rsaPKCS1SHA512:
 		return k == RSA && v == TLS12
-	case ed25519:
+	case eddsaEd25519:
 		return k == Ed25519
 	case ecdsaP256, ecdsaP384, ecdsaP521:
 		// TLS 1.2 reads these as a hash only; TLS 1.3 ties each to a curve.
