@@ -34,18 +34,16 @@ func (s *serveCommand) Run(out *console) error {
 		server: &proxy.Server{Log: log, Metrics: metrics.New()},
 		log:    log,
 		level:  level,
+		format: cfg.Log.Format,
 	}
 	if err := g.start(cfg); err != nil {
 		return err
 	}
-	for sig := range signals {
-		if sig == syscall.SIGHUP {
-			g.reload()
-			continue
-		}
-		g.drain(sig, signals)
-		return nil
+	sig := <-signals
+	for ; sig == syscall.SIGHUP; sig = <-signals {
+		g.reload()
 	}
+	g.drain(sig, signals)
 	return nil
 }
 
@@ -54,6 +52,7 @@ type gateway struct {
 	server *proxy.Server
 	log    *slog.Logger
 	level  *slog.LevelVar
+	format string // of log, for as long as the process lives
 	cfg    *configs.Config
 }
 
@@ -61,8 +60,7 @@ type gateway struct {
 func (g *gateway) start(cfg *configs.Config) error {
 	logMistakes(g.log, slog.LevelWarn, cfg.Warnings)
 	if err := g.server.Apply(cfg); err != nil {
-		// What did come up goes down again.
-		return hintListen(errors.Join(err, g.server.Close()))
+		return hintListen(err)
 	}
 	g.inForce(cfg)
 	g.log.Info("ready", "listeners", len(cfg.Listeners))
@@ -103,7 +101,7 @@ func (g *gateway) reload() {
 		return
 	}
 	g.level.Set(levelOf(cfg.Log))
-	if cfg.Log.Format != g.cfg.Log.Format {
+	if cfg.Log.Format != g.format {
 		g.log.Warn("log.format changes at the next start", "format", cfg.Log.Format)
 	}
 	g.inForce(cfg)
@@ -132,10 +130,7 @@ func (g *gateway) drain(sig os.Signal, signals <-chan os.Signal) {
 		}
 	}()
 	if err := g.server.Shutdown(ctx); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		g.log.Warn("stopped, connections were closed", "cause", err)
+		g.log.Warn("stopped, connections were closed", "cause", context.Cause(ctx), "error", err)
 		return
 	}
 	g.log.Info("stopped, all connections had ended")
