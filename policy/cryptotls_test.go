@@ -145,8 +145,11 @@ func fixedTLS13(offered []uint16, hardware bool) uint16 {
 	const aes128, aes256, chacha = tls.TLS_AES_128_GCM_SHA256, tls.TLS_AES_256_GCM_SHA384, tls.TLS_CHACHA20_POLY1305_SHA256
 	order := []uint16{chacha, aes128, aes256}
 	known := slices.IndexFunc(offered, servedByCryptoTLS)
-	if hardware && known >= 0 && strings.Contains(tls.CipherSuiteName(offered[known]), "_GCM_") {
-		order = []uint16{aes128, aes256, chacha}
+	if hardware && known >= 0 {
+		// RSA key exchange does not count as a sign, whatever the cipher.
+		if name := tls.CipherSuiteName(offered[known]); strings.Contains(name, "_GCM_") && !strings.HasPrefix(name, "TLS_RSA_") {
+			order = []uint16{aes128, aes256, chacha}
+		}
 	}
 	for _, id := range order {
 		if slices.Contains(offered, id) {

@@ -89,17 +89,6 @@ func (g Group) forTLS13() bool {
 	return kind == ellipticCurve || kind == hybrid
 }
 
-// curve is the group that an ECDSA key lies in, 0 for other keys.
-func (k KeyType) curve() Group {
-	switch k {
-	case ECDSAP256:
-		return P256
-	case ECDSAP384:
-		return P384
-	}
-	return 0
-}
-
 // commonGroup is the first of ours of one kind that the client lists, or 0.
 func commonGroup(ours, theirs []Group, kind groupKind) Group {
 	for _, g := range ours {

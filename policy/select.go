@@ -103,10 +103,10 @@ func (p *Policy) selectTLS13(o *Offer) (Decision, Reason) {
 }
 
 // groupTLS13 takes a post-quantum group if there is one, even at the price of
-// a HelloRetryRequest, since otherwise whoever removes the key share from a
-// recorded prediction decides (draft-ietf-tls-key-share-prediction §4). Next
-// comes a group whose key share is here already, then any. The policy's order
-// settles the rest. 0 if there is no group in common.
+// a HelloRetryRequest: a client that did not predict it can still have it
+// (draft-ietf-tls-key-share-prediction §4). Next comes a group whose key share
+// is here already, then any. The policy's order settles the rest. 0 if there
+// is no group in common.
 func (p *Policy) groupTLS13(o *Offer) Group {
 	var chosen Group
 	highest := -1

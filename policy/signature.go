@@ -60,6 +60,17 @@ func (k KeyType) auth() Auth {
 	return AuthECDSA
 }
 
+// curve is the group that an ECDSA key lies in, 0 for other keys.
+func (k KeyType) curve() Group {
+	switch k {
+	case ECDSAP256:
+		return P256
+	case ECDSAP384:
+		return P384
+	}
+	return 0
+}
+
 // signs reports whether a client that accepts schemes can check this key's
 // signatures. A TLS 1.2 client that says nothing can check SHA-1 only
 // (RFC 5246 §7.4.1.4.1), which is nothing here.
