@@ -159,7 +159,7 @@ func Parse(file string, data []byte) (*Config, error) {
 	var doc document
 	ok := d.value(nil, root, &doc)
 	cfg := &Config{File: file, root: root}
-	if ok && d.values <= maxValues {
+	if ok && !d.stopped() {
 		resolve(d, &doc, cfg)
 	}
 	if len(d.mistakes.errs) > 0 {

@@ -43,7 +43,7 @@ type field[T any] struct {
 
 func (f *field[T]) decode(d *decoder, key, n *yaml.Node) bool {
 	f.key, f.node = key, n
-	f.ok = d.value(key, n, &f.value)
+	f.ok = d.read(key, n, &f.value)
 	return f.ok
 }
 
@@ -85,16 +85,21 @@ func (*reserved) decode(d *decoder, key, _ *yaml.Node) bool {
 	return true
 }
 
-// value reads a node into target, a pointer. It reports whether the node was
-// of the right kind, so that nobody complains twice.
+// value reads a node or what it is an alias of into target, a pointer. It
+// reports whether the node was of the right kind, so that nobody complains
+// twice.
 func (d *decoder) value(key, n *yaml.Node, target any) bool {
-	if d.values++; d.values > maxValues {
-		if d.values == maxValues+1 {
-			d.errorf(n, "more than %d values, those behind aliases counted each time", maxValues)
-		}
-		return false
+	if d.values++; d.values == maxValues+1 {
+		d.errorf(n, "more than %d values, those behind aliases counted each time", maxValues)
 	}
-	n = dealias(n)
+	return !d.stopped() && d.read(key, dealias(n), target)
+}
+
+// stopped says that the rest of the file is not read.
+func (d *decoder) stopped() bool { return d.values > maxValues || d.mistakes.full() }
+
+// read is value for a node that is counted already and no alias.
+func (d *decoder) read(key, n *yaml.Node, target any) bool {
 	switch t := target.(type) {
 	case decodable:
 		return t.decode(d, key, n)
@@ -131,7 +136,7 @@ func (d *decoder) list(key, n *yaml.Node, v reflect.Value) bool {
 	for _, item := range n.Content {
 		target := reflect.New(v.Type().Elem())
 		d.value(key, item, target.Interface())
-		if d.values > maxValues {
+		if d.stopped() {
 			return false
 		}
 		if item = dealias(item); item.Kind == yaml.ScalarNode {
@@ -161,7 +166,7 @@ func (d *decoder) mapping(key, n *yaml.Node, v reflect.Value) bool {
 			d.errorf(k, "%s: needs at least one entry", label(k))
 		}
 	})
-	if !ok {
+	if !ok || d.stopped() {
 		return false
 	}
 	for _, s := range schema {
@@ -182,7 +187,7 @@ func (d *decoder) pairs(key, n *yaml.Node, each func(k, v *yaml.Node)) bool {
 		return d.unwanted(key, n, "a mapping")
 	}
 	first := map[string]*yaml.Node{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
+	for i := 0; i+1 < len(n.Content) && !d.stopped(); i += 2 {
 		k := dealias(n.Content[i])
 		switch other := first[k.Value]; {
 		case k.Kind != yaml.ScalarNode:

@@ -63,8 +63,8 @@ func (e Errors) Sort() {
 }
 
 // maxErrors is how many mistakes are listed: more than anyone reads, and few
-// enough that a file of a million mistakes costs no memory.
-const maxErrors = 1000
+// enough that a file full of them costs little.
+const maxErrors = 200
 
 // collector gathers mistakes, each once: one inside an anchored value is found
 // again at every alias.
