@@ -44,11 +44,7 @@ func (*name) kind() (tag, want string) { return "!!str", "a name" }
 
 func (n *name) parse(s string) error {
 	const longest = 64
-	ok := s != "" && len(s) <= longest && !strings.ContainsAny(s[:1], "-._")
-	for _, r := range s {
-		ok = ok && ('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._", r))
-	}
-	if !ok {
+	if s == "" || len(s) > longest || !madeOf(s[:1], "") || !madeOf(s, "-._") {
 		return fmt.Errorf("bad name %s; want a letter or digit, then letters, digits, '-', '.' and '_', at most %d", quote(s), longest)
 	}
 	*n = name(s)
@@ -231,10 +227,7 @@ func checkHost(s string) error {
 	labels := strings.Split(strings.TrimSuffix(s, "."), ".")
 	ok := len(s) <= 253
 	for _, label := range labels {
-		ok = ok && label != "" && len(label) <= 63 && label[0] != '-' && label[len(label)-1] != '-'
-		for _, r := range label {
-			ok = ok && ('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_')
-		}
+		ok = ok && label != "" && len(label) <= 63 && madeOf(label, "-_") && strings.Trim(label, "-") == label
 	}
 	// A name whose last label is a number is a mistyped IPv4 address.
 	if _, err := strconv.Atoi(labels[len(labels)-1]); err == nil {
@@ -244,4 +237,13 @@ func checkHost(s string) error {
 		return fmt.Errorf("%s is neither an IP address nor a host name", quote(s))
 	}
 	return nil
+}
+
+// madeOf says that a text has ASCII letters, digits and the other characters
+// alone.
+func madeOf(s, others string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+		return !letter && !('0' <= r && r <= '9') && !strings.ContainsRune(others, r)
+	})
 }
