@@ -1,0 +1,31 @@
+# The image holds one static binary and an empty directory for what the gateway
+# makes itself. There is no shell, no user database and no CA certificates in
+# it: the gateway dials brokers in plaintext and trusts nobody's certificates.
+#
+#     docker build -t suitegate .
+#     docker run -v /etc/suitegate:/etc/suitegate:ro -p 5671:5671 suitegate
+#
+# cmd/suitegate/container_test.go reads this file, and runs what it describes
+# in an empty root where no container engine is at hand.
+
+FROM golang:1.26 AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+# The version comes from git by itself, so .git has to be in the build context.
+RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/suitegate ./cmd/suitegate
+RUN mkdir /out/state
+
+FROM scratch
+COPY --from=build /out/suitegate /suitegate
+COPY --from=build --chown=65532:65532 --chmod=0700 /out/state /var/lib/suitegate
+# Without a user database HOME is /, and the default storage would be below it.
+ENV XDG_DATA_HOME=/var/lib
+USER 65532:65532
+# AMQP, MQTT, STOMP, OpenWire and WebSocket over TLS, and the admin address.
+EXPOSE 5671 8883 61614 61617 61619 9090
+# Needs admin.address with port 9090, on loopback or on every address.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["/suitegate", "health"]
+ENTRYPOINT ["/suitegate"]
+CMD ["serve", "--config", "/etc/suitegate/suitegate.yml"]
