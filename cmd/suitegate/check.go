@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"net"
 	"slices"
 
@@ -20,7 +19,7 @@ func (c *checkCommand) Run(out *console) error {
 	if err != nil {
 		return err
 	}
-	listeners, err := proxy.Check(cfg, slog.New(slog.DiscardHandler))
+	listeners, err := proxy.Check(cfg, out.warningLogger())
 	if err != nil {
 		return err
 	}

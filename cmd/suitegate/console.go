@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"strings"
 	"text/tabwriter"
 
@@ -34,6 +36,28 @@ func (c *console) printf(format string, args ...any) {
 
 func (c *console) warnf(format string, args ...any) {
 	fmt.Fprintf(c.stderr, "suitegate: warning: "+format+"\n", args...)
+}
+
+// warningLogger prints what is logged as a warning or worse in the form of
+// warnf.
+func (c *console) warningLogger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(warningWriter{c}, &slog.HandlerOptions{
+		Level: slog.LevelWarn,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+}
+
+// warningWriter gets one line for each Write, as slog's handlers promise.
+type warningWriter struct{ *console }
+
+func (w warningWriter) Write(line []byte) (int, error) {
+	w.warnf("%s", bytes.TrimRight(line, "\n"))
+	return len(line), nil
 }
 
 // table writes rows in columns that line up, each line behind indent.

@@ -58,11 +58,12 @@ func (d *demoCommand) Run(out *console) error {
 		return fmt.Errorf("demo: %w", err)
 	}
 	defer brokers.Close()
-	plan, release, err := d.plan(out, dir, brokers)
-	if err != nil {
-		return err
+	addresses := &reservation{out: out}
+	defer addresses.release()
+	plan := d.plan(addresses, dir, brokers)
+	if addresses.err != nil {
+		return addresses.err
 	}
-	defer release()
 	cfg, err := plan.config(filepath.Join(dir, "demo.yml"))
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
@@ -73,19 +74,16 @@ func (d *demoCommand) Run(out *console) error {
 	level.Set(slog.LevelError)
 	server := &proxy.Server{Log: log, Metrics: metrics.New()}
 	defer server.Close()
-	release()
+	addresses.release()
 	if err := server.Apply(cfg); err != nil {
 		return hintListen(err)
 	}
-	plan.print(out, cfg.File, filepath.Join(cfg.Storage, certs.RootFile))
 	level.Set(levelOf(cfg.Log))
+	plan.print(out, cfg.File, filepath.Join(cfg.Storage, certs.RootFile))
 	<-signals
-	// No draining: nothing in the demo is worth waiting for.
-	if err := server.Close(); err != nil {
-		return fmt.Errorf("demo: %w", err)
-	}
+	err = server.Close() // without draining: nothing here is worth waiting for
 	out.printf("\nThe demo has ended. Its certificate is kept in %s\n", dir)
-	return nil
+	return err
 }
 
 // makeDir returns the demo's directory, made if it is not there.
@@ -109,80 +107,73 @@ func (d *demoCommand) makeDir() (string, error) {
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
-// plan chooses the addresses and looks for brokers on this host. The addresses
-// are held until release is called, so that none is chosen twice.
-func (d *demoCommand) plan(out *console, dir string, brokers *embeddedBrokers) (_ *demo, release func(), err error) {
-	var held []net.Listener
-	release = func() {
-		for _, l := range held {
-			l.Close()
-		}
-		held = nil
-	}
-	defer func() {
-		if err != nil {
-			release()
-		}
-	}()
-	pick := func(flag, want string) string {
-		if err != nil {
-			return ""
-		}
-		var l net.Listener
-		if l, err = pickAddress(out, flag, want); err != nil {
-			return ""
-		}
-		held = append(held, l)
-		return l.Addr().String()
-	}
-
+// plan chooses the addresses and looks for brokers on this host.
+func (d *demoCommand) plan(addresses *reservation, dir string, brokers *embeddedBrokers) *demo {
 	plan := &demo{
-		Admin:   pick("admin-address", d.AdminAddress),
+		Admin:   addresses.pick("admin-address", d.AdminAddress),
 		Storage: dir,
 		Upstreams: []demoUpstream{
 			{"mqtt", brokers.mqttAddress, "embedded"},
 			{"stomp", brokers.stompAddress, "embedded"},
 		},
 		Listeners: []demoListener{
-			{"mqtts", pick("mqtt-address", d.MQTTAddress), "mqtt", "rabbitmq", "mqtt"},
-			{"mqtts-activemq", pick("activemq-address", d.ActiveMQAddress), "mqtt", "activemq", "mqtt"},
-			{"stomps", pick("stomp-address", d.STOMPAddress), "stomp", "rabbitmq", "stomp"},
+			{"mqtts", addresses.pick("mqtt-address", d.MQTTAddress), "mqtt", "rabbitmq", "mqtt"},
+			{"mqtts-activemq", addresses.pick("activemq-address", d.ActiveMQAddress), "mqtt", "activemq", "mqtt"},
+			{"stomps", addresses.pick("stomp-address", d.STOMPAddress), "stomp", "rabbitmq", "stomp"},
 		},
 	}
 	if probeAMQP(d.AMQPBroker) {
 		plan.Upstreams = append(plan.Upstreams, demoUpstream{"amqp", d.AMQPBroker, "found on this host"})
 		plan.Listeners = append(plan.Listeners,
-			demoListener{"amqps", pick("amqp-address", d.AMQPAddress), "amqp", "rabbitmq", "amqp"})
+			demoListener{"amqps", addresses.pick("amqp-address", d.AMQPAddress), "amqp", "rabbitmq", "amqp"})
 	}
 	if probeOpenWire(d.OpenWireBroker) {
 		plan.Upstreams = append(plan.Upstreams, demoUpstream{"openwire", d.OpenWireBroker, "found on this host"})
 		plan.Listeners = append(plan.Listeners,
-			demoListener{"openwires", pick("openwire-address", d.OpenWireAddress), "openwire", "activemq", "openwire"})
+			demoListener{"openwires", addresses.pick("openwire-address", d.OpenWireAddress), "openwire", "activemq", "openwire"})
 	}
-	return plan, release, err
+	return plan
 }
 
-// pickAddress listens on want, or on another port of its host if that one is
-// taken, and says so.
-func pickAddress(out *console, flag, want string) (net.Listener, error) {
+// reservation holds addresses by listening on them, so that none is picked
+// twice, until release makes room for the gateway.
+type reservation struct {
+	out  *console
+	held []net.Listener
+	err  error // of the first pick that failed; the later ones do nothing
+}
+
+// pick reserves want, or another port of its host if that one is taken, and
+// says so.
+func (r *reservation) pick(flag, want string) string {
+	if r.err != nil {
+		return ""
+	}
 	if !isLoopback(want) {
-		return nil, usageHint(fmt.Errorf("--%s %s: the demo's brokers let everybody in, so it listens on loopback alone", flag, want),
+		r.err = usageHint(fmt.Errorf("--%s %s: the demo's brokers let everybody in, so it listens on loopback alone", flag, want),
 			"suitegate serve puts a broker of your own on any address")
+		return ""
 	}
 	l, err := net.Listen("tcp", want)
-	if err == nil {
-		return l, nil
+	if errors.Is(err, syscall.EADDRINUSE) {
+		host, _, _ := net.SplitHostPort(want) // isLoopback has split it
+		if l, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err == nil {
+			r.out.warnf("%s is taken, using %s (--%s chooses)", want, l.Addr(), flag)
+		}
 	}
-	host, _, splitErr := net.SplitHostPort(want)
-	if splitErr != nil || !errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("--%s: %w", flag, err)
-	}
-	l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
-		return nil, fmt.Errorf("--%s: %w", flag, err)
+		r.err = fmt.Errorf("--%s: %w", flag, err)
+		return ""
 	}
-	out.warnf("%s is taken, using %s (--%s chooses)", want, l.Addr(), flag)
-	return l, nil
+	r.held = append(r.held, l)
+	return l.Addr().String()
+}
+
+func (r *reservation) release() {
+	for _, l := range r.held {
+		l.Close()
+	}
+	r.held = nil
 }
 
 //go:embed demo.yml.tmpl

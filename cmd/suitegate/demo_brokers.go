@@ -56,7 +56,7 @@ func startMQTT() (*mqtt.Server, string, error) {
 	broker := mqtt.New(&mqtt.Options{Capabilities: limits, Logger: slog.New(slog.DiscardHandler)})
 	// Everyone may publish and subscribe to everything: the broker can be
 	// reached from this host alone, and so can the listeners in front of it
-	// (pickAddress sees to that).
+	// (reservation.pick sees to that).
 	if err := broker.AddHook(new(auth.AllowHook), nil); err != nil {
 		return nil, "", errors.Join(err, listener.Close())
 	}
