@@ -55,9 +55,9 @@ func (e *Error) Reason() string {
 	if e.reason != "" {
 		return e.reason
 	}
-	var refusal interface{ Reason() string }
-	if errors.As(e.Err, &refusal) {
-		return refusal.Reason()
+	var named interface{ Reason() string }
+	if errors.As(e.Err, &named) {
+		return named.Reason()
 	}
 	return string(e.Side) + "_" + failure(e.Err)
 }

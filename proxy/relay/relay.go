@@ -51,7 +51,12 @@ const (
 // Conn is one side of a connection: a [net.Conn] that can half-close, such as
 // *[net.TCPConn] and *[crypto/tls.Conn]. Its Read and Write block, and each is
 // called by one goroutine at a time; CloseWrite is called by the one that
-// writes, except after a Read that refused the peer (see [Error]).
+// writes.
+//
+// A Conn whose Read looks at what the peer says, and refuses it, returns an
+// error with a method Answer() []byte. What lies below is in order then, so
+// that the peer gets an orderly end of stream (from the goroutine that reads),
+// but not the answer: the backend's bytes may be on their way already.
 //
 // A Conn that speaks TLS has a method NetConn, as tls.Conn does, which returns
 // the connection below. The relay needs it to close a connection without

@@ -184,7 +184,7 @@ func (s *session) halfClose(dst *peer) {
 // fatal alert, which shall arrive: so FIN behind it, and its input is dropped
 // until it has gone.
 func (s *session) dismiss(p *peer, cause error, buf []byte) {
-	var refusal interface{ Reason() string }
+	var refusal interface{ Answer() []byte }
 	if errors.As(cause, &refusal) {
 		p.conn.CloseWrite() // it was refused for what it said; its TLS is sound
 	}

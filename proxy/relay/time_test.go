@@ -142,10 +142,11 @@ type failingConn struct {
 
 func (c failingConn) Read([]byte) (int, error) { return 0, c.err }
 
-// A recorder is a TLS connection that sent a fatal alert on its first Read,
-// and notes what is asked of it.
+// A recorder is a TLS connection whose first Read fails, and which notes what
+// is asked of it.
 type recorder struct {
 	*duplex
+	err   error
 	mu    sync.Mutex
 	calls []string
 }
@@ -156,9 +157,7 @@ func (r *recorder) note(call string) {
 	r.calls = append(r.calls, call)
 }
 
-func (r *recorder) Read([]byte) (int, error) {
-	return 0, errors.New("local error: tls: bad record MAC")
-}
+func (r *recorder) Read([]byte) (int, error)      { return 0, r.err }
 func (r *recorder) CloseWrite() error             { r.note("CloseWrite"); return nil }
 func (r *recorder) Close() error                  { r.note("Close"); return r.duplex.Close() }
 func (r *recorder) SetDeadline(t time.Time) error { r.note("SetDeadline " + t.String()); return nil }
@@ -177,7 +176,7 @@ func (r *recorded) Close() error { r.above.note("Close below"); return r.duplex.
 func TestNothingFollowsAFatalAlert(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, user := duplexPair()
-		client := &recorder{duplex: conn}
+		client := &recorder{duplex: conn, err: errors.New("local error: tls: bad record MAC")}
 		backend, broker := duplexPair()
 		ended := hand(&Relay{}, client, backend)
 		synctest.Wait()
@@ -196,6 +195,24 @@ type refusal struct{}
 
 func (refusal) Error() string  { return "MQTT on the OpenWire listener" }
 func (refusal) Reason() string { return "wrong_protocol" }
+func (refusal) Answer() []byte { return nil }
+
+// A peer refused for what it said is told the end; one whose TLS failed is not.
+func TestRefusedPeerGetsEndOfStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, user := duplexPair()
+		client := &recorder{duplex: conn, err: refusal{}}
+		backend, broker := duplexPair()
+		ended := hand(&Relay{}, client, backend)
+		mustReadAll(t, broker, nil)
+		broker.Close()
+		user.Close()
+		checkOutcome(t, await(t, ended), Stats{First: Client, Reason: "wrong_protocol"})
+		if !slices.Contains(client.calls, "CloseWrite") {
+			t.Errorf("calls %q, want a CloseWrite", client.calls)
+		}
+	})
+}
 
 func TestReasons(t *testing.T) {
 	for _, tt := range []struct {
