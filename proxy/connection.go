@@ -1,0 +1,233 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/suitegate/suitegate/certs"
+	"github.com/suitegate/suitegate/policy"
+	"github.com/suitegate/suitegate/proxy/clienthello"
+	"github.com/suitegate/suitegate/proxy/engine"
+	"github.com/suitegate/suitegate/proxy/metrics"
+	"github.com/suitegate/suitegate/proxy/relay"
+	"github.com/suitegate/suitegate/proxy/sniff"
+	"github.com/suitegate/suitegate/proxy/upstream"
+)
+
+// A connection is one client's way through the gateway, and all that its log
+// line will say.
+type connection struct {
+	listener *listener
+	route    *route
+	socket   net.Conn
+	start    time.Time
+	admitted bool        // counts in listener.active
+	aborted  atomic.Bool // by the gateway's own end
+
+	hello       *clienthello.Hello
+	decision    policy.Decision
+	certificate certs.Certificate
+	engine      engine.Engine
+	client      sniff.Conn // the TLS connection, once the handshake is done
+	state       tls.ConnectionState
+	first       sniff.Result
+	pool        *upstream.Pool
+	node        *upstream.Backend
+	backend     *net.TCPConn
+}
+
+func newConnection(l *listener, r *route, socket net.Conn) *connection {
+	return &connection{listener: l, route: r, socket: socket, start: time.Now()}
+}
+
+// stages are the way of a connection, in order. Each is one call into a package
+// that knows nothing of its neighbours; an error ends the way, with a reason
+// that has a name.
+var stages = [...]func(*connection) error{
+	(*connection).admit,
+	(*connection).readHello,
+	(*connection).decide,
+	(*connection).handshake,
+	(*connection).recognise,
+	(*connection).dial,
+	(*connection).greet,
+}
+
+// serve takes a connection through its stages, and hands it to the relay.
+func (c *connection) serve() {
+	defer c.survive()
+	c.listener.server.Metrics.Accepted(c.route.Name)
+	for _, stage := range stages {
+		if err := stage(c); err != nil {
+			c.refuse(err)
+			return
+		}
+	}
+	c.listener.relay.Hand(c.client, c.backend, c.end)
+}
+
+// survive keeps a panic to the connection that it happened in.
+func (c *connection) survive() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	c.close()
+	c.listener.server.Metrics.Panicked()
+	c.end(relay.Stats{}, &refusal{reason: "panic", err: fmt.Errorf("proxy: panic: %v\n%s", v, debug.Stack())})
+}
+
+// admit holds the connection against the listener's limits.
+func (c *connection) admit() error {
+	active := c.listener.active.Add(1)
+	if limit := c.route.MaxConnections; limit > 0 && active > int64(limit) {
+		c.listener.active.Add(-1)
+		return errConnectionLimit
+	}
+	c.admitted = true
+	return c.socket.SetDeadline(c.start.Add(c.route.HandshakeTimeout))
+}
+
+func (c *connection) readHello() (err error) {
+	c.hello, err = clienthello.Read(c.socket, clienthello.MaxSize)
+	return err
+}
+
+// decide settles what the connection gets, and with which certificate.
+func (c *connection) decide() (err error) {
+	if c.decision, err = c.route.policy.Select(offerOf(c.hello)); err != nil {
+		return err
+	}
+	c.certificate, err = c.route.store.Select(c.route.Certificates, c.hello.ServerName, c.decision.Key)
+	return err
+}
+
+// offerOf is what policy needs to know of a hello.
+func offerOf(h *clienthello.Hello) policy.Offer {
+	return policy.Offer{
+		Versions:      as[policy.Version](h.SupportedVersions),
+		LegacyVersion: policy.Version(h.LegacyVersion),
+		Suites:        h.CipherSuites,
+		Groups:        as[policy.Group](h.Groups),
+		KeyShares:     as[policy.Group](h.KeyShares),
+		PointFormats:  h.PointFormats,
+		Signatures:    as[policy.SignatureScheme](h.SignatureSchemes),
+		ServerName:    h.ServerName,
+	}
+}
+
+func (c *connection) handshake() error {
+	choice := engine.Choice{
+		Version: uint16(c.decision.Version), Suite: c.decision.Suite.ID, Group: tls.CurveID(c.decision.Group),
+		Certificate: c.certificate.Certificate, Offered: c.hello.CipherSuites,
+	}
+	c.engine = c.route.engines.For(choice.Suite)
+	conn := c.engine.Server(c.hello.Replay(c.socket), choice)
+	// The deadline on the socket bounds this. A context that can end would cost
+	// every handshake a goroutine.
+	if err := conn.HandshakeContext(context.Background()); err != nil {
+		return engine.NewHandshakeError(err)
+	}
+	c.state = conn.ConnectionState()
+	if err := engine.Verify(c.state, choice); err != nil {
+		return err
+	}
+	c.client = conn
+	c.listener.server.Metrics.HandshakeDone(metrics.Handshake{
+		Listener: c.route.Name, Version: c.decision.Version.String(), Suite: c.decision.Suite.Name, Group: c.groupName(),
+		Engine: c.engine.Name(), Resumed: c.state.DidResume,
+	}, time.Since(c.start))
+	return c.socket.SetDeadline(time.Now().Add(c.route.FirstBytesTimeout))
+}
+
+// recognise learns the protocol from the client's first bytes, where the
+// listener's protocol is one whose client speaks first.
+func (c *connection) recognise() (err error) {
+	switch c.route.Protocol {
+	case "tcp": // opaque: there is nothing to recognise
+	case "openwire":
+		// Both sides speak at once, so the broker is not kept waiting for the
+		// client: the first bytes are watched on their way.
+		c.first.Protocol = sniff.OpenWire
+		c.client = sniff.Guard(c.client, sniff.OpenWire)
+	case "auto":
+		c.first, err = sniff.Read(c.client, sniff.Any)
+	default:
+		c.first, err = sniff.Read(c.client, sniff.Protocol(c.route.Protocol))
+	}
+	if isTimeout(err) {
+		return &refusal{reason: "first_bytes_timeout", err: fmt.Errorf("proxy: no protocol after %v: %w", c.route.FirstBytesTimeout, err)}
+	}
+	return err
+}
+
+// dial connects to a node of the upstream that the protocol goes to.
+func (c *connection) dial() (err error) {
+	if c.pool = c.route.poolFor(c.first); c.pool == nil {
+		return &refusal{reason: "no_upstream", err: fmt.Errorf("proxy: the listener has no upstream for %s", c.protocolName()),
+			answer: sniff.Unavailable(c.first)}
+	}
+	if err := c.socket.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	if c.backend, c.node, err = c.pool.Dial(c.listener.running); err != nil {
+		return &refusal{reason: reasonOf(err), err: err, answer: sniff.Unavailable(c.first)}
+	}
+	return nil
+}
+
+// greet passes on what recognise has read. It is less than a socket buffer.
+func (c *connection) greet() error {
+	if len(c.first.Prefix) == 0 {
+		return nil
+	}
+	if _, err := c.backend.Write(c.first.Prefix); err != nil {
+		return &refusal{reason: "backend_closed", err: fmt.Errorf("proxy: %s closed before the first byte: %w", c.node.Address, err),
+			answer: sniff.Unavailable(c.first)}
+	}
+	return nil
+}
+
+// poolFor is the upstream for a protocol: the listener's own, or by protocol
+// with auto, or by subprotocol with websocket.
+func (r *route) poolFor(first sniff.Result) *upstream.Pool {
+	switch {
+	case r.pool != nil:
+		return r.pool
+	case r.Protocol == string(sniff.WebSocket):
+		return r.pools[first.Subprotocol()]
+	default:
+		return r.pools[string(first.Protocol)]
+	}
+}
+
+// abort ends a connection that is being set up, because the gateway ends.
+func (c *connection) abort() {
+	c.aborted.Store(true)
+	_ = c.socket.Close() // whatever it was waiting for now fails
+}
+
+// close closes both sides without a word.
+func (c *connection) close() {
+	_ = c.socket.Close()
+	if c.backend != nil {
+		_ = c.backend.Close()
+	}
+}
+
+// as gives a slice of uint16 the name of another package's type.
+func as[T ~uint16](values []uint16) []T {
+	if values == nil {
+		return nil
+	}
+	typed := make([]T, len(values))
+	for i, v := range values {
+		typed[i] = T(v)
+	}
+	return typed
+}

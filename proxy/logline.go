@@ -1,0 +1,119 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/suitegate/suitegate/policy"
+	"github.com/suitegate/suitegate/proxy/engine"
+	"github.com/suitegate/suitegate/proxy/relay"
+)
+
+// end is the last thing that happens to a connection: it is counted, and its
+// one line is logged. stats.Reason says how it ended when err doesn't.
+func (c *connection) end(stats relay.Stats, err error) {
+	reason, level := stats.Reason, slog.LevelInfo
+	if err != nil {
+		reason = reasonOf(err)
+	}
+	if c.backend == nil && !unremarkable[reason] {
+		level = slog.LevelWarn // the client got no further than the gateway
+	}
+	if reason == "panic" || reason == "internal_error" || reason == "not_as_decided" {
+		level = slog.LevelError
+	}
+	fromClient := stats.FromClient
+	if c.backend != nil {
+		fromClient += int64(len(c.first.Prefix))
+	}
+	if c.admitted {
+		c.listener.active.Add(-1)
+	}
+	c.listener.server.Metrics.Ended(c.route.Name, reason, fromClient, stats.FromBackend)
+
+	attrs := append(c.attrs(),
+		slog.Int64("bytes_from_client", fromClient),
+		slog.Int64("bytes_from_backend", stats.FromBackend),
+		slog.Duration("duration", time.Since(c.start).Round(time.Microsecond)),
+		slog.String("reason", reason),
+	)
+	if err != nil {
+		if alert := c.alertSent(err); alert != 0 {
+			attrs = append(attrs, slog.String("alert", engine.AlertName(alert)))
+		}
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	c.listener.server.log().LogAttrs(context.Background(), level, "connection", attrs...)
+}
+
+// unremarkable are the reasons to end before a broker was reached that say
+// nothing of importance: port checks connect and close.
+var unremarkable = map[string]bool{"client_closed": true, "shutdown": true}
+
+// alertSent is the alert that the gateway itself sent for err, or 0.
+func (c *connection) alertSent(err error) uint8 {
+	if c.engine != nil {
+		return 0
+	}
+	if refused, ok := err.(*policy.Refusal); ok {
+		return refused.Alert
+	}
+	return alertOf(err)
+}
+
+// attrs says as much as the connection got to know.
+func (c *connection) attrs() []slog.Attr {
+	attrs := make([]slog.Attr, 0, 20)
+	add := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(key, value))
+		}
+	}
+	add("listener", c.route.Name)
+	add("client", c.socket.RemoteAddr().String())
+	if c.hello != nil {
+		add("sni", c.hello.ServerName)
+		add("alpn_offered", strings.Join(c.hello.ALPN, ","))
+	}
+	if c.decision.Version != 0 {
+		add("version", c.decision.Version.String())
+		add("suite", c.decision.Suite.Name)
+		add("group", c.groupName())
+		add("certificate", c.certificate.Source)
+		add("key", c.certificate.Key.String())
+	}
+	if c.engine != nil {
+		add("engine", c.engine.Name())
+	}
+	if c.client != nil {
+		add("alpn", c.state.NegotiatedProtocol)
+		attrs = append(attrs, slog.Bool("resumed", c.state.DidResume))
+	}
+	add("protocol", string(c.first.Protocol))
+	add("variant", c.first.Variant)
+	if c.pool != nil {
+		add("upstream", c.pool.Name)
+	}
+	if c.node != nil {
+		add("node", c.node.Address)
+	}
+	return attrs
+}
+
+// groupName is the group of the key exchange, "" for RSA's, which has none.
+func (c *connection) groupName() string {
+	if c.decision.Group == 0 {
+		return ""
+	}
+	return c.decision.Group.String()
+}
+
+// protocolName is how a person calls what the client speaks.
+func (c *connection) protocolName() string {
+	if sub := c.first.Subprotocol(); sub != "" {
+		return sub + " over websocket"
+	}
+	return string(c.first.Protocol)
+}

@@ -1,0 +1,115 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/suitegate/suitegate/policy"
+	"github.com/suitegate/suitegate/proxy/engine"
+	"github.com/suitegate/suitegate/proxy/relay"
+)
+
+// alertInternalError tells a client that the fault is not its own (RFC 8446 §6.2).
+const alertInternalError = 80
+
+// A refusal is an error of the gateway itself, with the same three faces as
+// those of the packages below: a named reason, and what the client is told.
+type refusal struct {
+	reason string
+	alert  uint8  // before TLS is up; 0 for none
+	answer []byte // once it is; nil for none
+	err    error
+}
+
+func (r *refusal) Error() string  { return r.err.Error() }
+func (r *refusal) Unwrap() error  { return r.err }
+func (r *refusal) Reason() string { return r.reason }
+func (r *refusal) Alert() uint8   { return r.alert }
+func (r *refusal) Answer() []byte { return r.answer }
+
+// errConnectionLimit refuses a connection beyond max_connections.
+var errConnectionLimit = &refusal{reason: "connection_limit", alert: alertInternalError,
+	err: errors.New("proxy: the listener has as many connections as max_connections allows")}
+
+// refuse tells the client why in the words of the protocol that it has reached,
+// closes, and ends the connection.
+func (c *connection) refuse(err error) {
+	if c.aborted.Load() {
+		err = &refusal{reason: "shutdown", err: err}
+	}
+	const patience = time.Second // for an alert or an answer to arrive
+	_ = c.socket.SetDeadline(time.Now().Add(patience))
+	c.tell(err)
+	c.linger()
+	c.close()
+	c.end(relay.Stats{}, err)
+}
+
+// tell sends the alert before TLS, nothing while an engine is at work (which
+// has sent its own), and the protocol's answer after.
+func (c *connection) tell(err error) {
+	var answers interface{ Answer() []byte }
+	answered := errors.As(err, &answers)
+	var refused *policy.Refusal
+	switch {
+	case c.client != nil:
+		if answered {
+			_, _ = c.client.Write(answers.Answer()) // the client may be gone: nobody is left to tell
+		}
+		_ = c.client.CloseWrite()
+	case c.engine != nil:
+	case errors.As(err, &refused):
+		_ = engine.SendAlert(c.socket, c.hello.LegacyVersion, refused.Alert)
+	case answered && len(answers.Answer()) > 0:
+		_, _ = c.socket.Write(answers.Answer())
+	case alertOf(err) != 0:
+		_ = engine.SendAlert(c.socket, 0x0301, alertOf(err))
+	}
+}
+
+// linger lets what was told arrive: closing a socket that has unread input
+// sends a reset, which discards what is on its way (RFC 1122 §4.2.2.13). The
+// deadline bounds the time, and the limit what a client can make us read.
+func (c *connection) linger() {
+	const limit = 256 << 10
+	if half, ok := c.socket.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, c.socket, limit)
+	}
+}
+
+// reasonOf is the named reason of an error. Errors without one are the
+// gateway's own fault.
+func reasonOf(err error) string {
+	var named interface{ Reason() string }
+	switch {
+	case errors.As(err, &named):
+		return named.Reason()
+	case errors.Is(err, engine.ErrNotAsDecided):
+		return "not_as_decided"
+	case isTimeout(err):
+		return "timeout"
+	case isGone(err):
+		return "client_closed"
+	default:
+		return "internal_error"
+	}
+}
+
+func alertOf(err error) uint8 {
+	var alerts interface{ Alert() uint8 }
+	if errors.As(err, &alerts) {
+		return alerts.Alert()
+	}
+	return 0
+}
+
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// isGone says that the client went away.
+func isGone(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op)
+}

@@ -1,0 +1,252 @@
+package proxy
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/suitegate/suitegate/certs"
+	"github.com/suitegate/suitegate/configs"
+	"github.com/suitegate/suitegate/policy"
+	"github.com/suitegate/suitegate/proxy/engine"
+	"github.com/suitegate/suitegate/proxy/metrics"
+	"github.com/suitegate/suitegate/proxy/upstream"
+)
+
+// A route is all that the connections of one listener need to know. It is made
+// from the configuration in one piece and never changes: a reload puts another
+// in its place, and connections keep the one they began with.
+type route struct {
+	configs.Listener
+
+	policy   *policy.Policy // bound to the certificates and engines
+	unserved []policy.Unserved
+	keys     map[string][]policy.KeyType // by certificate
+	store    *certs.Store
+	standard *engine.Standard
+	engines  engine.Dispatcher
+	scope    string                    // of session tickets
+	pool     *upstream.Pool            // nil if pools decides
+	pools    map[string]*upstream.Pool // by protocol, or subprotocol of WebSocket
+}
+
+// generation is everything that one configuration made.
+type generation struct {
+	config *configs.Config
+	store  *certs.Store
+	routes []*route // in the order of config.Listeners
+}
+
+func (g *generation) close() error { return g.store.Close() }
+
+// build makes a generation of a configuration, without a socket. Its error
+// holds every mistake, with its position in the file.
+func build(ctx context.Context, config *configs.Config, m *metrics.Metrics, logger *slog.Logger) (*generation, error) {
+	keys, err := certs.Check(certsConfig(config, nil)) // Open has the same warnings
+	if err != nil {
+		return nil, positioned(config, err)
+	}
+	routes, err := newRoutes(config, keys, m)
+	if err != nil {
+		return nil, err
+	}
+	store, err := certs.Open(ctx, certsConfig(config, logger))
+	if err != nil {
+		return nil, positioned(config, err)
+	}
+	for _, r := range routes {
+		if err := r.attach(store); err != nil {
+			_ = store.Close() // err is why
+			return nil, positioned(config, err)
+		}
+	}
+	return &generation{config: config, store: store, routes: routes}, nil
+}
+
+// newRoutes makes the routes of all listeners, still without certificates.
+func newRoutes(config *configs.Config, keys map[string][]policy.KeyType, m *metrics.Metrics) ([]*route, error) {
+	pools := make(map[string]*upstream.Pool)
+	for name, u := range config.Upstreams {
+		pools[name] = newPool(name, u, m)
+	}
+	var routes []*route
+	var errs configs.Errors
+	for _, l := range config.Listeners {
+		r, err := newRoute(l, keys, pools)
+		if err != nil {
+			errs = append(errs, configs.Error{Pos: config.Position("listeners", l.Name, "policy"), Reason: err.Error()})
+			continue
+		}
+		routes = append(routes, r)
+	}
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	return routes, nil
+}
+
+func newRoute(l configs.Listener, keys map[string][]policy.KeyType, pools map[string]*upstream.Pool) (*route, error) {
+	r := &route{Listener: l, keys: keys, pool: pools[l.Upstream], pools: make(map[string]*upstream.Pool)}
+	for protocol, name := range l.Upstreams {
+		r.pools[protocol] = pools[name]
+	}
+	r.standard = engine.NewStandard(engine.Config{
+		MinVersion: uint16(lowest(l.Policy)), MaxVersion: uint16(highest(l.Policy)), NextProtos: l.ALPN,
+	})
+	r.engines = engine.Dispatcher{r.standard}
+	var have []policy.KeyType
+	for _, name := range l.Certificates {
+		have = append(have, keys[name]...)
+	}
+	r.policy, r.unserved = l.Policy.Bind(policy.Have{Keys: have, Serves: r.engines.Serves})
+
+	for _, version := range []struct {
+		version     policy.Version
+		named, left []policy.Suite
+	}{{policy.TLS13, l.Policy.TLS13, r.policy.TLS13}, {policy.TLS12, l.Policy.TLS12, r.policy.TLS12}} {
+		if len(version.named) > 0 && len(version.left) == 0 {
+			return nil, fmt.Errorf("policy %s: none of its %s suites can be served with certificates %s: %s",
+				l.Policy.Name, version.version, strings.Join(l.Certificates, ", "), whyUnserved(r.unserved, version.version))
+		}
+	}
+	return r, nil
+}
+
+// whyUnserved lists the distinct reasons, in order of appearance.
+func whyUnserved(unserved []policy.Unserved, version policy.Version) string {
+	var whys []string
+	for _, u := range unserved {
+		if u.Suite.TLS13() == (version == policy.TLS13) && !slices.Contains(whys, u.Why) {
+			whys = append(whys, u.Why)
+		}
+	}
+	return strings.Join(whys, ", ")
+}
+
+func lowest(p *policy.Policy) policy.Version {
+	if len(p.TLS12) > 0 {
+		return policy.TLS12
+	}
+	return policy.TLS13
+}
+
+func highest(p *policy.Policy) policy.Version {
+	if len(p.TLS13) > 0 {
+		return policy.TLS13
+	}
+	return policy.TLS12
+}
+
+// attach gives the route its certificates, and computes what a session ticket
+// must never cross: a ticket may carry a session only to a listener that would
+// have negotiated the same, with the same certificates. That goes by content
+// and not by name, because a reload may change what a name means.
+func (r *route) attach(store *certs.Store) error {
+	r.store = store
+	h := sha256.New()
+	fmt.Fprintln(h, r.policy.Preference(), r.policy.TLS13, r.policy.Groups, r.ALPN)
+	for _, key := range store.KeyTypes(r.Certificates) {
+		certificate, err := store.Select(r.Certificates, "", key)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(h, "%x\n", certificate.Certificate.Certificate[0])
+	}
+	r.scope = string(h.Sum(nil))
+	return nil
+}
+
+func newPool(name string, u configs.Upstream, m *metrics.Metrics) *upstream.Pool {
+	pool := &upstream.Pool{Name: name, ConnectTimeout: u.ConnectTimeout, Metrics: m}
+	for _, node := range u.Nodes {
+		pool.Backends = append(pool.Backends, &upstream.Backend{Address: node})
+	}
+	return pool
+}
+
+func certsConfig(config *configs.Config, logger *slog.Logger) certs.Config {
+	sources := make([]certs.Source, len(config.Certificates))
+	for i, c := range config.Certificates {
+		sources[i].Name = c.Name
+		if c.Files != nil {
+			sources[i].Files = &certs.Files{Certificate: c.Files.Certificate, Key: c.Files.Key}
+		}
+		if c.SelfSigned != nil {
+			sources[i].SelfSigned = &certs.SelfSigned{Names: c.SelfSigned.Names}
+		}
+	}
+	return certs.Config{Sources: sources, Storage: config.Storage, Logger: logger}
+}
+
+// positioned turns the errors of certs.Open into those of the file's lines.
+func positioned(config *configs.Config, err error) error {
+	var errs configs.Errors
+	for _, err := range unjoin(err) {
+		var source *certs.SourceError
+		if !errors.As(err, &source) {
+			errs = append(errs, configs.Error{Pos: configs.Pos{File: config.File}, Reason: err.Error()})
+			continue
+		}
+		errs = append(errs, configs.Error{Pos: config.Position("certificates", source.Source, source.Field), Reason: source.Err.Error()})
+	}
+	errs.Sort()
+	return errs
+}
+
+func unjoin(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// Effective is what one listener really accepts.
+type Effective struct {
+	Listener     string
+	Address      string
+	Protocol     string
+	Policy       *policy.Policy    // as the listener can serve it
+	Unserved     []policy.Unserved // named by the policy and not served, and why
+	Certificates []string          // as a person reads them
+}
+
+// Check judges a configuration as [Server.Apply] would, and reports what each
+// listener would accept. It listens nowhere and writes nothing. Its error is
+// that of Apply.
+func Check(config *configs.Config, logger *slog.Logger) ([]Effective, error) {
+	keys, err := certs.Check(certsConfig(config, logger))
+	if err != nil {
+		return nil, positioned(config, err)
+	}
+	routes, err := newRoutes(config, keys, nil)
+	if err != nil {
+		return nil, err
+	}
+	effective := make([]Effective, len(routes))
+	for i, r := range routes {
+		effective[i] = r.effective()
+	}
+	return effective, nil
+}
+
+func (r *route) effective() Effective {
+	e := Effective{Listener: r.Name, Address: r.Address, Protocol: r.Protocol, Policy: r.policy, Unserved: r.unserved}
+	for _, name := range r.Certificates {
+		e.Certificates = append(e.Certificates, fmt.Sprintf("%s (%s)", name, join(r.keys[name])))
+	}
+	return e
+}
+
+func join[T fmt.Stringer](values []T) string { return strings.Join(texts(values), ", ") }
+
+func texts[T fmt.Stringer](values []T) []string {
+	all := make([]string, len(values))
+	for i, v := range values {
+		all[i] = v.String()
+	}
+	return all
+}

@@ -1,0 +1,297 @@
+// Package proxy is the gateway: it accepts TLS clients, lets in those that the
+// policy of their listener allows, and hands them to brokers.
+//
+// A connection has two lives. It is set up by a goroutine of its own, stage by
+// stage (see stages); then the relay owns both of its sides until the end,
+// where its one log line is written and its counters are set. A refusal at any
+// stage has one named reason, which the client is told by an alert or in its
+// own protocol, and which is the "reason" of the log line and of the metric.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/suitegate/suitegate/certs"
+	"github.com/suitegate/suitegate/configs"
+	"github.com/suitegate/suitegate/proxy/metrics"
+)
+
+// ErrClosed is returned by [Server.Apply] after [Server.Shutdown] or
+// [Server.Close].
+var ErrClosed = errors.New("proxy: the server is closed")
+
+// A Server is a gateway. Its zero value is ready for [Server.Apply]; fields must
+// not change after that.
+type Server struct {
+	// Log gets one line for each connection when it ends, and what happens to
+	// listeners. Default: nothing is logged.
+	Log *slog.Logger
+
+	// Metrics counts what Log tells. Default: nothing is counted.
+	Metrics *metrics.Metrics
+
+	mu        sync.Mutex // held while the configuration changes, and to read what follows
+	current   *generation
+	loaded    time.Time
+	listeners map[string]*listener // by key
+	leaving   map[*listener]context.CancelFunc
+	departed  sync.WaitGroup // goroutines that drain what is in leaving
+	admin     adminServer
+	tickets   *certs.TicketKeys
+	stop      context.CancelFunc // of the goroutine that rotates ticket keys
+	closed    bool
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Log
+}
+
+// Apply makes config the configuration that is served: the first call starts
+// the gateway, and later ones reload it, whole or not at all.
+//
+// A listener keeps its connections and its socket for as long as its address is
+// in the configuration, whatever else of it changes; new connections get the
+// new settings. Connections of a listener that is gone may end on their own for
+// as long as the old configuration's drain timeout.
+//
+// The error holds every mistake at once, each with its position in the file
+// where there is one ([configs.Errors]); nothing has changed then.
+func (s *Server) Apply(config *configs.Config) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.apply(config)
+	s.Metrics.Reloaded(err == nil, time.Now())
+	return err
+}
+
+func (s *Server) apply(config *configs.Config) error {
+	if s.closed {
+		return ErrClosed
+	}
+	next, err := build(context.Background(), config, s.Metrics, s.log())
+	if err != nil {
+		return err
+	}
+	fresh, err := s.bind(next)
+	if err != nil {
+		_ = next.close() // err is why
+		return err
+	}
+	s.swap(next, fresh)
+	return nil
+}
+
+// bind opens the sockets that next needs and s doesn't have. It opens all of
+// them or none.
+func (s *Server) bind(next *generation) (map[string]*listener, error) {
+	fresh := make(map[string]*listener)
+	var errs configs.Errors
+	for _, r := range next.routes {
+		if s.listeners[key(r)] != nil {
+			continue
+		}
+		l, err := s.listen(r)
+		if err != nil {
+			errs = append(errs, configs.Error{Pos: next.config.Position("listeners", r.Name, "address"), Reason: bindReason(err)})
+			continue
+		}
+		fresh[key(r)] = l
+	}
+	if err := s.admin.bind(next.config.Admin.Address); err != nil {
+		errs = append(errs, configs.Error{Pos: next.config.Position("admin", "", "address"), Reason: bindReason(err)})
+	}
+	if len(errs) == 0 {
+		return fresh, nil
+	}
+	for _, l := range fresh {
+		_ = l.socket.Close() // errs is why
+	}
+	s.admin.unbind()
+	errs.Sort()
+	return nil, errs
+}
+
+// swap makes next the current generation. Nothing here can fail.
+func (s *Server) swap(next *generation, fresh map[string]*listener) {
+	previous := s.current
+	s.current, s.loaded = next, time.Now()
+	s.rotateTickets(s.loaded)
+
+	kept := make(map[string]*listener, len(next.routes))
+	for _, r := range next.routes {
+		l := fresh[key(r)]
+		if l == nil {
+			l = s.listeners[key(r)]
+			l.route.Store(r)
+			l.announce()
+		} else {
+			l.announce()
+			l.start()
+		}
+		kept[key(r)] = l
+	}
+	for k, l := range s.listeners {
+		if kept[k] == nil {
+			s.leave(l, previous.config.DrainTimeout)
+		}
+	}
+	s.listeners = kept
+	s.admin.start(s.adminHandler())
+	if previous != nil {
+		_ = previous.close() // its certificates stay good for the handshakes that have them
+	}
+}
+
+// leave drains a listener that the configuration no longer has, beside
+// everything else.
+func (s *Server) leave(l *listener, patience time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	if s.leaving == nil {
+		s.leaving = make(map[*listener]context.CancelFunc)
+	}
+	s.leaving[l] = cancel
+	_ = l.socket.Close() // at once, so that the address is free when Apply returns
+	s.log().Info("listener leaves", "listener", l.route.Load().Name, "connections", l.active.Load(), "drain_timeout", patience)
+	s.departed.Go(func() {
+		defer cancel()
+		cut := l.drain(ctx)
+		s.log().Info("listener left", "listener", l.route.Load().Name, "connections_cut", cut)
+		s.mu.Lock()
+		delete(s.leaving, l)
+		s.mu.Unlock()
+	})
+}
+
+// key is what makes a listener of the new configuration the same socket as one
+// of the old: its address, and its name too where the system picks the port.
+func key(r *route) string {
+	if _, port, err := net.SplitHostPort(r.Address); err == nil && port == "0" {
+		return r.Name + " " + r.Address
+	}
+	return r.Address
+}
+
+// bindReason is a bind error without what the position says already.
+func bindReason(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return fmt.Sprintf("cannot listen on %s: %v", op.Addr, op.Err)
+	}
+	return fmt.Sprintf("cannot listen: %v", err)
+}
+
+// rotateTickets gives every listener the session ticket keys of now, and starts
+// the goroutine that does so on schedule.
+func (s *Server) rotateTickets(now time.Time) {
+	if s.tickets == nil {
+		s.tickets = certs.NewTicketKeys()
+		ctx, cancel := context.WithCancel(context.Background())
+		s.stop = cancel
+		s.departed.Go(func() { s.keepTicketsRotating(ctx) })
+	}
+	for _, r := range s.current.routes {
+		r.standard.SetTicketKeys(s.tickets.Keys(r.scope, now))
+	}
+}
+
+func (s *Server) keepTicketsRotating(ctx context.Context) {
+	for {
+		next := time.NewTimer(time.Until(certs.NextTicketRotation(time.Now())))
+		select {
+		case <-ctx.Done():
+			next.Stop()
+			return
+		case now := <-next.C:
+			s.mu.Lock()
+			s.rotateTickets(now)
+			s.mu.Unlock()
+		}
+	}
+}
+
+// Address is where the named listener listens, with the port that the system
+// picked if the configuration says 0, or nil if there is no such listener.
+func (s *Server) Address(listener string) net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.listeners {
+		if l.route.Load().Name == listener {
+			return l.socket.Addr()
+		}
+	}
+	return nil
+}
+
+// AdminAddress is where the admin server listens, or nil.
+func (s *Server) AdminAddress() net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.admin.address()
+}
+
+// Shutdown stops accepting, waits for the connections to end on their own until
+// ctx is done, and ends those that are left then. It returns ctx's error if
+// there were any.
+//
+// The admin address answers until the end, with not ready.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	var draining sync.WaitGroup
+	var cut int
+	for _, l := range s.listeners {
+		draining.Go(func() {
+			n := l.drain(ctx)
+			s.mu.Lock()
+			cut += n
+			s.mu.Unlock()
+		})
+	}
+	stop := context.AfterFunc(ctx, s.cutLeaving)
+	defer stop()
+	if s.stop != nil {
+		s.stop()
+	}
+	s.mu.Unlock()
+
+	draining.Wait()
+	s.departed.Wait()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.admin.close()
+	if s.current != nil {
+		_ = s.current.close() // stops maintenance; what it may have to say changes nothing now
+		s.current = nil
+	}
+	if cut > 0 {
+		return fmt.Errorf("proxy: %d connections had to be ended: %w", cut, ctx.Err())
+	}
+	return nil
+}
+
+// cutLeaving ends the patience with listeners that left before.
+func (s *Server) cutLeaving() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, cancel := range s.leaving {
+		cancel()
+	}
+}
+
+// Close ends everything at once.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = s.Shutdown(ctx) // that connections were ended is what was asked for
+	return nil
+}
