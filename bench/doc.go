@@ -1,0 +1,15 @@
+// Package bench measures the gateway: full and resumed handshakes a second, and
+// bytes a second through the relay, each beside a peer in the same run.
+//
+// The peer is the smallest proxy that crypto/tls allows: accept, handshake,
+// dial, copy. What the gateway adds to it (the whole hello read first, exact
+// policy, first bytes, metrics, log line) is the ratio between the two; the
+// ratio is what to compare between changes, because the absolute figures are
+// the machine's.
+//
+//	go test -run '^$' -bench . -count 6 ./bench | tee new.txt
+//	benchstat -col /proxy new.txt
+//
+// Client, gateway and broker share the processors, so a handshake's figure is
+// the cost of both of its ends and a dial of the backend.
+package bench
