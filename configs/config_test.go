@@ -375,7 +375,8 @@ func TestClosest(t *testing.T) {
 		{"rabbitqm", "rabbitmq"}, // neighbours swapped
 		{"active", "activemq"},   // cut short
 		{"listener", "listeners"},
-		{"tpc", "tcp"},
+		{"tpc", ""}, // nothing is better than a guess
+		{"tcpp", "tcp"},
 		{"udp", ""},
 		{"", ""},
 		{"kafka", ""},

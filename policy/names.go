@@ -3,6 +3,8 @@ package policy
 import (
 	"fmt"
 	"strings"
+
+	"github.com/agnivade/levenshtein"
 )
 
 // UnknownNameError is the error of [ParseSuite] and [ParseGroup].
@@ -108,7 +110,7 @@ func (n *nearest) consider(typed, known string) {
 		return
 	}
 	from, to := plain(typed), plain(known)
-	d := editDistance(from, to)
+	d := levenshtein.ComputeDistance(from, to)
 	if len(from) >= 8 && strings.HasPrefix(to, from) {
 		d = min(d, 1) // cut short
 	}
@@ -124,26 +126,10 @@ func (n *nearest) consider(typed, known string) {
 func plain(name string) string {
 	name = strings.ToUpper(name)
 	name = strings.TrimPrefix(strings.TrimPrefix(name, "TLS_"), "SSL_") // Java says SSL_RSA_WITH_…
-	return strings.NewReplacer("_", "", "-", "").Replace(name)
-}
-
-// editDistance is Levenshtein's: how many letters to insert, delete or replace.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
+	return strings.Map(func(r rune) rune {
+		if r == '_' || r == '-' {
+			return -1
 		}
-	}
-	return row[len(b)]
+		return r
+	}, name)
 }
