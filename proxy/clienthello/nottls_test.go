@@ -59,6 +59,7 @@ func plaintexts() []plaintext {
 		{"MQTT, endless length", "\x10\xff\xff\xff\xff\x01\x00\x04MQTT", Unknown, `begins with "\x10\xff\xff\xff\xff\x01\x00\x04"`, alert},
 		{"STOMP, no line end", "CONNECTED\n", Unknown, `begins with "CONNECTE"`, alert},
 		{"only line ends", "\r\n\r\n", Unknown, `begins with "\r\n\r\n"`, alert},
+		{"SSLv2 without its bit", "\x00\x2e\x01\x00\x02", Unknown, `begins with "\x00.\x01\x00\x02"`, alert},
 		{"SSLv2 of no version", "\x80\x2e\x01\x00\x03", Unknown, `begins with "\x80.\x01\x00\x03"`, alert},
 	}
 }
