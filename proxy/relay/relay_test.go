@@ -24,6 +24,7 @@ type ends struct {
 type ending struct {
 	name                    string
 	tlsOnly                 bool
+	heavy                   bool // too much payload for thousands of them
 	client                  func(testing.TB, ends)
 	backend                 func(testing.TB, ends)
 	fromClient, fromBackend int64
@@ -65,7 +66,7 @@ func endings() []ending {
 		},
 		fromClient: 4, fromBackend: 5, first: Backend, reason: "backend_closed",
 	}, {
-		name: "client half-closes, backend answers",
+		name: "client half-closes, backend answers", heavy: true,
 		client: func(t testing.TB, e ends) {
 			mustWrite(t, e.client, ping)
 			e.client.CloseWrite()
@@ -79,7 +80,7 @@ func endings() []ending {
 		},
 		fromClient: 4, fromBackend: 10 << 20, first: Client, reason: "client_closed",
 	}, {
-		name: "backend half-closes, client goes on",
+		name: "backend half-closes, client goes on", heavy: true,
 		client: func(t testing.TB, e ends) {
 			mustReadAll(t, e.client, pong)
 			mustWrite(t, e.client, big)
@@ -93,7 +94,7 @@ func endings() []ending {
 		},
 		fromClient: 10 << 20, fromBackend: 5, first: Backend, reason: "backend_closed",
 	}, {
-		name: "backend writes much and closes at once",
+		name: "backend writes much and closes at once", heavy: true,
 		client: func(t testing.TB, e ends) {
 			mustReadAll(t, e.client, big)
 			e.client.Close()
@@ -104,7 +105,7 @@ func endings() []ending {
 		},
 		fromBackend: 10 << 20, first: Backend, reason: "backend_closed",
 	}, {
-		name: "client writes much and closes at once",
+		name: "client writes much and closes at once", heavy: true,
 		client: func(t testing.TB, e ends) {
 			mustWrite(t, e.client, big)
 			e.client.Close()
@@ -174,6 +175,25 @@ func endings() []ending {
 		fromClient: 4, fromBackend: 5, first: Client, reason: "client_truncated",
 	}, {
 		name: "client breaks TLS", tlsOnly: true,
+		client: func(t testing.TB, e ends) {
+			mustWrite(t, e.client, ping)
+			mustWrite(t, e.clientTCP, []byte{23, 3, 3, 0, 24, 23: 'x', 28: 0})
+			_, err := e.client.Read(make([]byte, 1))
+			if err == nil || err.Error() != "remote error: tls: bad record MAC" {
+				t.Errorf("client read: %v, want alert bad_record_mac", err)
+			}
+			if rest, err := io.ReadAll(e.clientTCP); len(rest) > 0 || err != nil {
+				t.Errorf("%d bytes (error %v) behind the fatal alert, want none", len(rest), err)
+			}
+			e.clientTCP.Close()
+		},
+		backend: func(t testing.TB, e ends) {
+			mustReadAll(t, e.backend, ping)
+			e.backend.Close()
+		},
+		fromClient: 4, first: Client, reason: "client_error",
+	}, {
+		name: "client breaks TLS and goes on sending", tlsOnly: true, heavy: true,
 		client: func(t testing.TB, e ends) {
 			mustWrite(t, e.client, ping)
 			mustWrite(t, e.clientTCP, []byte{23, 3, 3, 0, 24, 23: 'x', 28: 0})
@@ -265,8 +285,8 @@ func TestThousandsOfEndings(t *testing.T) {
 	config := tlsConfig(t)
 	r := &Relay{Linger: noLinger}
 	for _, tt := range endings() {
-		if tt.fromClient+tt.fromBackend > 100 {
-			continue // the payload is TestEndings' matter
+		if tt.heavy {
+			continue
 		}
 		t.Run(tt.name, func(t *testing.T) {
 			var workers sync.WaitGroup
