@@ -1,0 +1,88 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// run is what all tests of one run share. TestMain makes it.
+var run struct {
+	dir     string  // temporary, removed at the end
+	program string  // the built suitegate
+	reaper  *reaper // ends what was started
+	brokers brokers
+}
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == reaperArgument {
+		os.Exit(reap(os.Stdin))
+	}
+	os.Exit(testAll(m))
+}
+
+func testAll(m *testing.M) int {
+	var err error
+	if run.dir, err = os.MkdirTemp("", "suitegate-e2e-"); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	if run.reaper, err = startReaper(run.dir); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	// The reaper, not a deferred call, cleans up: it does so even when the
+	// tests panic, run into their timeout or are killed.
+	defer run.reaper.close()
+	if run.program, err = build(run.dir); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// build compiles the gateway into dir. The race detector needs cgo, which Go
+// switches off by itself where it finds no C compiler.
+func build(dir string) (string, error) {
+	cgo, err := exec.Command("go", "env", "CGO_ENABLED").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env: %w", err)
+	}
+	program := filepath.Join(dir, "suitegate")
+	args := []string{"build", "-o", program}
+	if strings.TrimSpace(string(cgo)) == "1" {
+		args = append(args, "-race")
+	}
+	args = append(args, "github.com/suitegate/suitegate/cmd/suitegate")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return program, nil
+}
+
+// inCI says whether a missing tool is a failure.
+func inCI() bool { return os.Getenv("CI") == "true" }
+
+// requireProgram returns the path of an installed program. Without it the test
+// fails in CI and skips elsewhere.
+func requireProgram(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		missing(t, name)
+	}
+	return path
+}
+
+// missing ends a test for want of something that .ci/install installs.
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if inCI() {
+		t.Fatalf("%s is missing: run .ci/install", what)
+	}
+	fmt.Fprintf(os.Stderr, "*** %s SKIPPED: %s is missing, .ci/install tells how to get it ***\n", t.Name(), what)
+	t.Skipf("%s is missing", what)
+}
