@@ -67,6 +67,7 @@ type Config struct {
 // Admin is the server for metrics and health.
 type Admin struct {
 	Address string // host:port. Default: "", no admin server
+	Pprof   bool   // serve net/http/pprof under /debug/pprof/. Default: false
 }
 
 // Log says how to write the log.

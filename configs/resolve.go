@@ -44,6 +44,7 @@ func resolve(d *decoder, doc *document, cfg *Config) {
 	if doc.Storage.ok {
 		cfg.Storage = resolvePath(d.file, string(doc.Storage.value))
 	}
+	cfg.Admin.Pprof = bool(doc.Admin.Pprof.value)
 	if address := doc.Admin.Address; address.ok {
 		cfg.Admin.Address = address.value.String()
 		r.bound = append(r.bound, binding{"the admin server", address})

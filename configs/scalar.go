@@ -84,6 +84,20 @@ func (c *count) parse(s string) error {
 	return nil
 }
 
+// toggle is on or off.
+type toggle bool
+
+func (*toggle) kind() (tag, want string) { return "!!bool", "true or false" }
+
+func (t *toggle) parse(s string) error {
+	v, err := strconv.ParseBool(strings.ToLower(s))
+	if err != nil {
+		return fmt.Errorf("want true or false, not %s", strings.Trim(quote(s), `"`))
+	}
+	*t = toggle(v)
+	return nil
+}
+
 // choose is the parse method of types with few values.
 func choose[T ~string](t *T, kind, s string, values ...string) error {
 	if !slices.Contains(values, s) {

@@ -16,6 +16,7 @@ type document struct {
 
 type adminKeys struct {
 	Address field[listenAddress] `key:"address"`
+	Pprof   field[toggle]        `key:"pprof"`
 }
 
 type logKeys struct {

@@ -77,7 +77,7 @@ func (a *adminServer) address() net.Addr {
 }
 
 func (s *Server) adminHandler() http.Handler {
-	return admin.Handler(admin.Source{Metrics: s.Metrics, Status: s.status, Ready: s.ready})
+	return admin.Handler(admin.Source{Metrics: s.Metrics, Status: s.status, Ready: s.ready, Pprof: s.current.config.Admin.Pprof})
 }
 
 // ready says why a load balancer should send nobody here.
