@@ -27,9 +27,9 @@ const (
 )
 
 // detectors recognise one protocol each. The first that does not say no has the
-// word, which makes the outcome the same however the bytes arrive. It also
-// means that one which says more keeps the later ones waiting, so that no two
-// may both fit the bytes that decide for one of them.
+// word, which makes the outcome the same however the bytes arrive. No two may
+// fit the bytes that decide for one of them: the one which still wants more
+// would keep the other waiting.
 var detectors = [...]func([]byte) (finding, verdict){
 	detectAMQP,
 	detectMQTT,

@@ -14,6 +14,7 @@ import (
 //
 //   - how the bytes are cut changes nothing of the outcome;
 //   - what was read is returned, and nothing is read that could be left;
+//   - where one detector says yes, all others say no;
 //   - nothing is undecided beyond the cap;
 //   - a mismatch gives away and passes on nothing.
 func FuzzRead(f *testing.F) {
@@ -42,11 +43,7 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("whole: %s %q, %v\nbyte by byte: %s %q, %v",
 				whole.Protocol, whole.Variant, wholeErr, single.Protocol, single.Variant, singleErr)
 		}
-		if n := len(single.Prefix); singleErr == nil && n > 0 {
-			if _, done := detect(sent[:n-1]); done {
-				t.Errorf("decided on %d bytes, and could have on fewer", n)
-			}
-		}
+		checkDetectors(t, single.Prefix)
 		checkOutcome(t, sent, want, whole, wholeErr)
 		checkGuard(t, sent, want, wholeErr)
 	})
@@ -58,6 +55,31 @@ func checkPrefix(t *testing.T, sent []byte, result Result) {
 	t.Helper()
 	if len(result.Prefix) > maxHeader || !bytes.HasPrefix(sent, result.Prefix) {
 		t.Errorf("prefix of %d bytes is not what was sent", len(result.Prefix))
+	}
+}
+
+// checkDetectors looks at the bytes of a decision, and at those before it.
+func checkDetectors(t *testing.T, decided []byte) {
+	t.Helper()
+	said := func(b []byte) (yeses, mores int) {
+		for _, detector := range detectors {
+			switch _, v := detector(b); v {
+			case yes:
+				yeses++
+			case more:
+				mores++
+			}
+		}
+		return yeses, mores
+	}
+	if yeses, mores := said(decided); yeses > 1 || yeses == 1 && mores > 0 {
+		t.Errorf("%d detectors say yes, and %d more", yeses, mores)
+	}
+	if len(decided) == 0 {
+		return
+	}
+	if yeses, mores := said(decided[:len(decided)-1]); yeses > 0 || mores == 0 {
+		t.Errorf("%d bytes were read, and fewer had been enough", len(decided))
 	}
 }
 

@@ -17,8 +17,9 @@ type Conn interface {
 // Guard returns c with its Read watched: it holds the client's first bytes back
 // until they are known to be of protocol want, and then gets out of the way. If
 // they are not, every Read fails with the same *[MismatchError], and none of the
-// bytes is ever returned. All other methods are c's own, so that what goes to
-// the client is not held back.
+// bytes is ever returned. It decides on the same bytes as the function Read, and
+// so holds at most 8 KiB beside what one Read of c brings. All other methods are
+// c's own, so that what goes to the client is not held back.
 //
 // A client that closes without a word ends in [io.EOF], one that closes within
 // its first bytes in a *[PartialError]. Other errors of c, temporary ones too,

@@ -89,21 +89,16 @@ func detectUpgrade(b []byte) (finding, verdict) {
 }
 
 // headerEnd is where the empty line that ends a header stops, or -1. Bare
-// line feeds count, as they do for net/http (RFC 9112 §2.2).
+// line feeds count, as they do for net/http (RFC 9112 §2.2). Each byte of a slow
+// client has the header searched anew, so it is left to what is fast at that.
 func headerEnd(b []byte) int {
-	for end := 0; ; {
-		i := bytes.IndexByte(b[end:], '\n')
-		if i < 0 {
-			return -1
-		}
-		end += i + 1
-		if bytes.HasPrefix(b[end:], []byte("\n")) {
-			return end + 1
-		}
-		if bytes.HasPrefix(b[end:], []byte("\r\n")) {
-			return end + 2
+	end := -1
+	for _, empty := range [...]string{"\n\r\n", "\n\n"} {
+		if i := bytes.Index(b, []byte(empty)); i >= 0 && (end < 0 || i+len(empty) < end) {
+			end = i + len(empty)
 		}
 	}
+	return end
 }
 
 // knownSubprotocol is the first that the client lists, in the order of its

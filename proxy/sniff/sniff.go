@@ -110,8 +110,9 @@ func (r Result) Subprotocol() string {
 	return string(carriedBy(r.Variant))
 }
 
-// firstRead is what a client is read by at first. Most clients' first message,
-// be it CONNECT, a protocol header or a browser's upgrade, fits.
+// firstRead is the size of the first read in bytes. What clients of a broker
+// begin with fits, and the Result may be kept as long as its connection; the
+// requests of browsers are larger, and grow it.
 const firstRead = 512
 
 // Read reads from r until the client is known to speak want ([Any]: one of the
