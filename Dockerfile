@@ -15,11 +15,11 @@ RUN go mod download
 COPY . .
 # The version comes from git by itself, so .git has to be in the build context.
 RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/suitegate ./cmd/suitegate
-RUN mkdir /out/state
+RUN mkdir -m 0700 /out/state
 
 FROM scratch
 COPY --from=build /out/suitegate /suitegate
-COPY --from=build --chown=65532:65532 --chmod=0700 /out/state /var/lib/suitegate
+COPY --from=build --chown=65532:65532 /out/state /var/lib/suitegate
 # Without a user database HOME is /, and the default storage would be below it.
 ENV XDG_DATA_HOME=/var/lib
 USER 65532:65532

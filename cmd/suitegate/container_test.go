@@ -19,7 +19,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -139,7 +138,6 @@ type dockerImage struct {
 type dockerCopy struct {
 	from, to string
 	owned    bool // by the image's user, rather than root
-	mode     os.FileMode
 }
 
 // readDockerfile reads as much of the Dockerfile's language as ours uses, and
@@ -152,6 +150,10 @@ func readDockerfile(t *testing.T) *dockerImage {
 	}
 	text := regexp.MustCompile(`(?m)^#.*\n`).ReplaceAllString(string(data), "")
 	text = strings.ReplaceAll(text, "\\\n", " ")
+	user := regexp.MustCompile(`(?m)^USER (.*)$`).FindStringSubmatch(text)
+	if user == nil {
+		t.Fatal("Dockerfile: no USER")
+	}
 	image := &dockerImage{}
 	final := false
 	for line := range strings.Lines(text) {
@@ -166,7 +168,7 @@ func readDockerfile(t *testing.T) *dockerImage {
 			}
 		case !final:
 		case instruction == "COPY":
-			image.copies = append(image.copies, parseCopy(t, rest))
+			image.copies = append(image.copies, parseCopy(t, rest, user[1]))
 		case instruction == "ENV":
 			image.env = append(image.env, rest)
 		case instruction == "USER":
@@ -192,22 +194,19 @@ func readDockerfile(t *testing.T) *dockerImage {
 	return image
 }
 
-func parseCopy(t *testing.T, text string) dockerCopy {
+func parseCopy(t *testing.T, text, user string) dockerCopy {
 	t.Helper()
 	var c dockerCopy
 	var paths []string
 	for _, word := range strings.Fields(text) {
-		switch value := word[strings.Index(word, "=")+1:]; {
-		case word == "--from=build":
-		case strings.HasPrefix(word, "--chown="):
+		switch word {
+		case "--from=build":
+		case "--chown=" + user:
 			c.owned = true
-		case strings.HasPrefix(word, "--chmod="):
-			mode, err := strconv.ParseUint(value, 8, 32)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.mode = os.FileMode(mode)
 		default:
+			if strings.HasPrefix(word, "--") {
+				t.Fatalf("COPY: this test does not know %s", word)
+			}
 			paths = append(paths, word)
 		}
 	}
@@ -275,13 +274,8 @@ func (d *dockerImage) layOut(t *testing.T, root, program string) {
 			if err != nil {
 				t.Fatal(err)
 			}
-		} else if err := os.Mkdir(to, 0o755); err != nil { // the build makes nothing else but empty directories
+		} else if err := os.Mkdir(to, 0o700); err != nil { // what else the build makes are empty directories
 			t.Fatal(err)
-		}
-		if c.mode != 0 {
-			if err := os.Chmod(to, c.mode); err != nil {
-				t.Fatal(err)
-			}
 		}
 		if c.owned {
 			if err := os.Chown(to, int(d.uid), int(d.gid)); err != nil {
@@ -444,5 +438,19 @@ func writeCertificate(t *testing.T, dir string) {
 		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestExposedPorts holds the image's ports to those that the README lists.
+func TestExposedPorts(t *testing.T) {
+	var want []string
+	for _, row := range readREADME(t).table(t, "Ports", "protocol") {
+		want = append(want, regexp.MustCompile(`^\d+`).FindString(row[1]))
+	}
+	want = append(want, "9090")
+	slices.Sort(want)
+	got := slices.Sorted(slices.Values(readDockerfile(t).expose))
+	if !slices.Equal(got, want) {
+		t.Errorf("the Dockerfile exposes %v, the README says %v", got, want)
 	}
 }
