@@ -25,7 +25,8 @@ configs            policy
 proxy              *-cmd *-bench
 proxy/clienthello  -
 proxy/engine       proxy/tls12
-proxy/tls12        -
+proxy/tls12        proxy/tls12/ffdhe
+proxy/tls12/ffdhe  -
 proxy/sniff        -
 proxy/upstream     proxy/metrics
 proxy/relay        -

@@ -13,11 +13,19 @@ import (
 func newLogger(w io.Writer, cfg configs.Log) (*slog.Logger, *slog.LevelVar) {
 	level := new(slog.LevelVar)
 	level.Set(levelOf(cfg))
-	options := &slog.HandlerOptions{Level: level}
 	if cfg.Format == "text" {
-		return slog.New(slog.NewTextHandler(w, options)), level
+		return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})), level
 	}
-	return slog.New(slog.NewJSONHandler(w, options)), level
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: seconds})), level
+}
+
+// seconds makes durations numbers of seconds, the unit of the metrics: JSON
+// would have nanoseconds otherwise. Text says "1.5ms".
+func seconds(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.Float64Value(a.Value.Duration().Seconds())
+	}
+	return a
 }
 
 // levelOf is the level that the configuration names; configs has checked it.

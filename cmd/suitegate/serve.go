@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/proxy"
@@ -89,6 +90,8 @@ func (g *gateway) reload() {
 	if err == nil {
 		logMistakes(g.log, slog.LevelWarn, cfg.Warnings)
 		err = g.server.Apply(cfg)
+	} else {
+		g.server.Metrics.Reloaded(false, time.Now()) // Apply counts for itself
 	}
 	if err != nil {
 		var mistakes configs.Errors

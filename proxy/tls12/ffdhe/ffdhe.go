@@ -1,0 +1,176 @@
+// Package ffdhe is ephemeral Diffie-Hellman in the finite field groups of
+// RFC 7919: ffdhe2048, ffdhe3072 and ffdhe4096.
+//
+// Every key is for one handshake. Exponents are short, as RFC 7919 §5.2 allows
+// for these safe-prime groups; all arithmetic on them is filippo.io/bigmod's,
+// whose time and memory accesses depend on lengths alone. Powers of the
+// generator come from a table that is computed when a group is first used: a
+// quarter of a mebibyte for ffdhe2048, three quarters for ffdhe4096.
+//
+// # Raccoon
+//
+// TLS 1.2 strips the leading zeros of the shared secret (RFC 5246 §8.1.2), so
+// the time that the key derivation takes says something about its length. The
+// Raccoon attack needs that for many guesses against one server key; a key
+// here answers one client once, and never again.
+package ffdhe
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"filippo.io/bigmod"
+)
+
+// Named groups (RFC 7919 §2).
+const (
+	FFDHE2048 uint16 = 256
+	FFDHE3072 uint16 = 257
+	FFDHE4096 uint16 = 258
+)
+
+// ErrPublicKey is returned for a peer's public value that is not in the range
+// 1 < Y < p−1 (RFC 7919 §5.1), or longer than p. Its alert is
+// illegal_parameter.
+var ErrPublicKey = errors.New("ffdhe: the peer's public value is out of range")
+
+// group is a named group, ready for use.
+type group struct {
+	p            []byte
+	modulus      *bigmod.Modulus
+	exponentSize int // in bytes
+
+	// powers[i][j] is g^(j·16^i), in the limbs of a bigmod.Nat.
+	powers [][1 << window][]uint
+}
+
+// window is how many bits of an exponent one multiplication takes.
+const window = 4
+
+// The exponent sizes are at least what RFC 7919 appendix A asks for (225, 275
+// and 325 bits), in whole words.
+var (
+	ffdhe2048 = sync.OnceValue(func() *group { return newGroup(prime2048, 32) })
+	ffdhe3072 = sync.OnceValue(func() *group { return newGroup(prime3072, 40) })
+	ffdhe4096 = sync.OnceValue(func() *group { return newGroup(prime4096, 48) })
+)
+
+// byID returns a group, or nil if there is none of that number.
+func byID(id uint16) *group {
+	switch id {
+	case FFDHE2048:
+		return ffdhe2048()
+	case FFDHE3072:
+		return ffdhe3072()
+	case FFDHE4096:
+		return ffdhe4096()
+	}
+	return nil
+}
+
+// Supported says whether a named group is one of this package's.
+func Supported(id uint16) bool { return id == FFDHE2048 || id == FFDHE3072 || id == FFDHE4096 }
+
+func newGroup(prime string, exponentSize int) *group {
+	p, err := hex.DecodeString(strings.ToLower(prime))
+	if err != nil {
+		panic("ffdhe: " + err.Error()) // a constant of this package is wrong
+	}
+	modulus, err := bigmod.NewModulus(p)
+	if err != nil {
+		panic("ffdhe: " + err.Error()) // likewise
+	}
+	g := &group{p: p, modulus: modulus, exponentSize: exponentSize}
+
+	base := g.nat(2) // g^(16^i); the generator is 2 in every group
+	for range exponentSize * 8 / window {
+		var row [1 << window][]uint
+		power := g.nat(1)
+		for j := range row {
+			row[j] = append([]uint(nil), power.Bits()...)
+			power.Mul(base, modulus)
+		}
+		g.powers = append(g.powers, row)
+		base = power // 16 steps on
+	}
+	return g
+}
+
+// nat returns a small number in the form that the modulus works on.
+func (g *group) nat(n uint) *bigmod.Nat {
+	return bigmod.NewNat().SetUint(n).ExpandFor(g.modulus)
+}
+
+// exp returns 2^x mod p for a secret exponent of exponentSize bytes,
+// big-endian. Every table entry of a row is read, so that which one is used
+// does not show.
+func (g *group) exp(x []byte) *bigmod.Nat {
+	result, factor := g.nat(1), g.nat(0)
+	for i := range g.powers {
+		digit := uint(x[len(x)-1-i/2]>>(i%2*window)) & (1<<window - 1)
+		limbs := factor.Bits()
+		clear(limbs)
+		for j, power := range g.powers[i] {
+			mask := equalMask(uint(j), digit)
+			for k := range limbs {
+				limbs[k] |= power[k] & mask
+			}
+		}
+		result.Mul(factor, g.modulus)
+	}
+	return result
+}
+
+// equalMask is all ones if a == b, else 0; both are small.
+func equalMask(a, b uint) uint {
+	return uint(int((a^b)-1) >> 63)
+}
+
+// PrivateKey is one side of one exchange.
+type PrivateKey struct {
+	group    *group
+	exponent []byte
+	public   []byte
+}
+
+// GenerateKey draws a fresh key in a named group.
+func GenerateKey(id uint16) (*PrivateKey, error) {
+	g := byID(id)
+	if g == nil {
+		return nil, fmt.Errorf("ffdhe: no group %d", id)
+	}
+	k := &PrivateKey{group: g, exponent: make([]byte, g.exponentSize)}
+	rand.Read(k.exponent) // never fails
+	k.public = g.exp(k.exponent).Bytes(g.modulus)
+	return k, nil
+}
+
+// Parameters returns the prime and the generator, as they stand in
+// ServerDHParams (RFC 5246 §7.4.3). They must not be changed.
+func (k *PrivateKey) Parameters() (p, g []byte) { return k.group.p, []byte{2} }
+
+// PublicKey returns the public value, with as many bytes as the prime has.
+func (k *PrivateKey) PublicKey() []byte { return k.public }
+
+// SharedSecret returns the premaster secret for the peer's public value:
+// without leading zeros, as RFC 5246 §8.1.2 wants it. The error is
+// [ErrPublicKey].
+func (k *PrivateKey) SharedSecret(peer []byte) ([]byte, error) {
+	if len(peer) > len(k.group.p) {
+		return nil, ErrPublicKey
+	}
+	padded := make([]byte, len(k.group.p))
+	copy(padded[len(padded)-len(peer):], peer)
+	m := k.group.modulus
+	y, err := bigmod.NewNat().SetBytes(padded, m)
+	if err != nil || y.IsZero()|y.IsOne()|y.IsMinusOne(m) != 0 {
+		return nil, ErrPublicKey
+	}
+	z := bigmod.NewNat().Exp(y, k.exponent, m)
+	return bytes.TrimLeft(z.Bytes(m), "\x00"), nil
+}
