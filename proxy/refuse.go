@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/suitegate/suitegate/policy"
+	"github.com/suitegate/suitegate/proxy/clienthello"
 	"github.com/suitegate/suitegate/proxy/engine"
 	"github.com/suitegate/suitegate/proxy/relay"
 )
@@ -62,11 +64,11 @@ func (c *connection) tell(err error) {
 		_ = c.client.CloseWrite()
 	case c.engine != nil:
 	case errors.As(err, &refused):
-		_ = engine.SendAlert(c.socket, c.hello.LegacyVersion, refused.Alert)
+		_, _ = c.socket.Write(clienthello.AlertRecord(c.hello.LegacyVersion, refused.Alert))
 	case answered && len(answers.Answer()) > 0:
 		_, _ = c.socket.Write(answers.Answer())
 	case alertOf(err) != 0:
-		_ = engine.SendAlert(c.socket, 0x0301, alertOf(err))
+		_, _ = c.socket.Write(clienthello.AlertRecord(tls.VersionTLS10, alertOf(err)))
 	}
 }
 

@@ -44,16 +44,22 @@ type Refusal interface {
 	Answer() []byte
 }
 
-// alertRecord returns a TLS record with a fatal alert, as it is sent before a
-// version is negotiated.
-func alertRecord(description uint8) []byte {
-	return appendAlert(nil, levelFatal, description)
+// unknownVersion is the record version for clients whose hello nobody could
+// read: clients of every version take TLS 1.0's (RFC 5246 appendix E.1).
+const unknownVersion = 0x0301
+
+// AlertRecord returns a TLS record with a fatal alert, as it is sent before a
+// version is negotiated, for a client whose hello has the given legacy_version.
+//
+// The record's version is the hello's, between SSL 3.0 and TLS 1.2: clients of
+// one fixed version take an alert record of any other for garbage, and their
+// users never see which alert it was.
+func AlertRecord(legacyVersion uint16, description uint8) []byte {
+	return appendAlert(nil, min(max(legacyVersion, 0x0300), 0x0303), levelFatal, description)
 }
 
-// appendAlert gives the record the version of TLS 1.0, which clients of every
-// version take (RFC 5246 appendix E.1).
-func appendAlert(b []byte, level, description uint8) []byte {
-	return append(b, recordAlert, 0x03, 0x01, 0, 2, level, description)
+func appendAlert(b []byte, version uint16, level, description uint8) []byte {
+	return append(b, recordAlert, byte(version>>8), byte(version), 0, 2, level, description)
 }
 
 // ParseError refuses what began as TLS and is no ClientHello that this package
@@ -89,7 +95,7 @@ func (e *ParseError) Reason() string {
 func (e *ParseError) Alert() uint8 { return e.alert }
 
 // Answer is the alert record of [ParseError.Alert].
-func (e *ParseError) Answer() []byte { return alertRecord(e.alert) }
+func (e *ParseError) Answer() []byte { return AlertRecord(unknownVersion, e.alert) }
 
 func refuse(alert uint8, format string, args ...any) *ParseError {
 	return &ParseError{alert: alert, Detail: fmt.Sprintf(format, args...)}
@@ -146,5 +152,5 @@ func (e *PartialError) Answer() []byte {
 	if !e.timeout() {
 		return nil
 	}
-	return appendAlert(appendAlert(nil, levelWarning, alertUserCanceled), levelWarning, alertCloseNotify)
+	return appendAlert(appendAlert(nil, unknownVersion, levelWarning, alertUserCanceled), unknownVersion, levelWarning, alertCloseNotify)
 }

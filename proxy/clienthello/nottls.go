@@ -107,7 +107,7 @@ func identify(b []byte) *NotTLSError {
 	return &NotTLSError{
 		Protocol: Unknown,
 		first:    bytes.Clone(b[:min(len(b), maxQuoted)]),
-		answer:   alertRecord(alertProtocolVersion),
+		answer:   AlertRecord(unknownVersion, alertProtocolVersion),
 	}
 }
 
@@ -199,5 +199,5 @@ func matchOpenWire(b []byte) ([]byte, bool) {
 func matchSSLv2(b []byte) ([]byte, bool) {
 	const hello = 1
 	ok := len(b) >= 5 && b[0]&0x80 != 0 && b[2] == hello && (b[3] == 0 && b[4] == 2 || b[3] == 3)
-	return alertRecord(alertProtocolVersion), ok
+	return AlertRecord(unknownVersion, alertProtocolVersion), ok
 }

@@ -76,7 +76,7 @@ func TestNotTLS(t *testing.T) {
 			if refusal.Protocol != test.protocol || refusal.Reason() != "not_tls" {
 				t.Errorf("%s, %s", refusal.Protocol, refusal.Reason())
 			}
-			if alert := refusal.Alert(); (alert == alertProtocolVersion) != (test.answer == string(alertRecord(alert))) {
+			if alert := refusal.Alert(); (alert == alertProtocolVersion) != (test.answer == string(AlertRecord(unknownVersion, alert))) {
 				t.Errorf("alert %d with answer %q", alert, test.answer)
 			}
 			if want := "clienthello: not TLS: " + test.message; refusal.Error() != want {

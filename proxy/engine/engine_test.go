@@ -378,24 +378,7 @@ func TestVerifyNoticesADifference(t *testing.T) {
 	}
 }
 
-func TestSendAlert(t *testing.T) {
-	for _, tt := range []struct {
-		version uint16
-		alert   uint8
-		want    []byte
-	}{
-		{0x0303, 40, []byte{21, 3, 3, 0, 2, 2, 40}},
-		{0x0301, 70, []byte{21, 3, 1, 0, 2, 2, 70}},
-		{0x0300, 70, []byte{21, 3, 0, 0, 2, 2, 70}},
-		{0x0304, 40, []byte{21, 3, 3, 0, 2, 2, 40}},
-		{0xFFFF, 40, []byte{21, 3, 3, 0, 2, 2, 40}},
-		{0, 50, []byte{21, 3, 0, 0, 2, 2, 50}},
-	} {
-		var b bytes.Buffer
-		if err := SendAlert(&b, tt.version, tt.alert); err != nil || !bytes.Equal(b.Bytes(), tt.want) {
-			t.Errorf("SendAlert(%#04x, %d) = %x, %v", tt.version, tt.alert, b.Bytes(), err)
-		}
-	}
+func TestAlertName(t *testing.T) {
 	if AlertName(40) != "handshake_failure" || AlertName(99) != "alert_99" {
 		t.Error("AlertName", AlertName(40), AlertName(99))
 	}

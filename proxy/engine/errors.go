@@ -34,19 +34,6 @@ func AlertName(alert uint8) string {
 	return "alert_" + strconv.Itoa(int(alert))
 }
 
-// SendAlert writes a fatal alert in the clear, for a connection that is refused
-// before any engine has it.
-//
-// The record carries the version that the client's own hello named, between
-// SSL 3.0 and TLS 1.2: clients of one fixed version take an alert record of any
-// other for garbage, and their users never see which alert it was.
-func SendAlert(w io.Writer, helloVersion uint16, alert uint8) error {
-	const recordTypeAlert, levelFatal = 21, 2
-	version := min(max(helloVersion, 0x0300), 0x0303)
-	_, err := w.Write([]byte{recordTypeAlert, byte(version >> 8), byte(version), 0, 2, levelFatal, alert})
-	return err
-}
-
 // Reasons that [HandshakeError] gives.
 const (
 	ReasonClientAlert      = "client_alert"      // the client sent a fatal alert: it refuses us
