@@ -1,0 +1,353 @@
+package tls12
+
+import (
+	"crypto"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding"
+	"encoding/binary"
+	"hash"
+	"math/bits"
+)
+
+// cbcMode is what the standard library's CBC modes are, and crypto/tls relies
+// on too.
+type cbcMode interface {
+	cipher.BlockMode
+	SetIV(iv []byte)
+}
+
+// ivsPerRead is how many records' IVs are read from the random source at once.
+const ivsPerRead = 16
+
+// cbcSealer seals records with AES-CBC and HMAC: MAC-then-encrypt (RFC 5246
+// §6.2.3.2) or encrypt-then-MAC (RFC 7366 §3).
+type cbcSealer struct {
+	mode           cbcMode
+	mac            hash.Hash
+	encryptThenMAC bool
+
+	// ivs are random bytes for the next records' IVs, those from used on.
+	// They are read in batches because a system call for each record costs as
+	// much as sealing a short one. An IV must be unpredictable until its
+	// record is composed, and these never leave this memory before.
+	ivs  [ivsPerRead * aes.BlockSize]byte
+	used int
+}
+
+func newCBCSealer(block cipher.Block, mac crypto.Hash, macKey []byte, encryptThenMAC bool) *cbcSealer {
+	s := &cbcSealer{
+		mac:            hmac.New(mac.New, macKey),
+		encryptThenMAC: encryptThenMAC,
+	}
+	s.mode = cipher.NewCBCEncrypter(block, s.ivs[:aes.BlockSize]).(cbcMode)
+	s.used = len(s.ivs)
+	return s
+}
+
+func (s *cbcSealer) overhead() int {
+	return aes.BlockSize + s.mac.Size() + aes.BlockSize
+}
+
+func (s *cbcSealer) seal(dst []byte, header *macHeader, payload []byte) []byte {
+	iv := s.nextIV()
+	dst = append(dst, iv...)
+	ivStart, start := len(dst)-len(iv), len(dst)
+
+	dst = append(dst, payload...)
+	if !s.encryptThenMAC {
+		header.setLength(len(payload))
+		dst = appendMAC(dst, s.mac, header, payload)
+	}
+	// The least padding: its last byte counts those before it.
+	last := (aes.BlockSize - 1) - (len(dst)-start)%aes.BlockSize
+	for range last + 1 {
+		dst = append(dst, byte(last))
+	}
+	s.mode.SetIV(iv)
+	s.mode.CryptBlocks(dst[start:], dst[start:])
+	if s.encryptThenMAC {
+		header.setLength(len(dst) - ivStart)
+		dst = appendMAC(dst, s.mac, header, dst[ivStart:])
+	}
+	return dst
+}
+
+// nextIV returns an IV that was never used before.
+func (s *cbcSealer) nextIV() []byte {
+	if s.used == len(s.ivs) {
+		rand.Read(s.ivs[:]) // never fails
+		s.used = 0
+	}
+	iv := s.ivs[s.used : s.used+aes.BlockSize]
+	s.used += aes.BlockSize
+	return iv
+}
+
+// appendMAC appends the MAC of header and content to dst.
+func appendMAC(dst []byte, mac hash.Hash, header *macHeader, content []byte) []byte {
+	mac.Reset()
+	mac.Write(header[:])
+	mac.Write(content)
+	return mac.Sum(dst)
+}
+
+// cbcOpener opens records that are encrypted first and then authenticated
+// (RFC 7366 §3).
+type cbcOpener struct {
+	mode cbcMode
+	mac  hash.Hash
+	sum  []byte // here, for what is handed to mac.Sum escapes
+}
+
+func newCBCOpener(block cipher.Block, mac crypto.Hash, macKey []byte) *cbcOpener {
+	return &cbcOpener{
+		mode: newCBCDecrypter(block),
+		mac:  hmac.New(mac.New, macKey),
+		sum:  make([]byte, 0, mac.Size()),
+	}
+}
+
+func newCBCDecrypter(block cipher.Block) cbcMode {
+	var iv [aes.BlockSize]byte // replaced for each record
+	return cipher.NewCBCDecrypter(block, iv[:]).(cbcMode)
+}
+
+func (o *cbcOpener) open(header *macHeader, fragment []byte) ([]byte, error) {
+	encrypted := len(fragment) - o.mac.Size()
+	if encrypted < 2*aes.BlockSize || encrypted%aes.BlockSize != 0 {
+		return nil, alertBadRecordMAC
+	}
+	ciphertext, mac := fragment[:encrypted], fragment[encrypted:]
+	header.setLength(encrypted)
+	o.sum = appendMAC(o.sum[:0], o.mac, header, ciphertext)
+	if !hmac.Equal(o.sum, mac) {
+		return nil, alertBadRecordMAC
+	}
+	payload := decryptCBC(o.mode, ciphertext)
+	padding, good := checkPadding(payload, 0)
+	if good == 0 {
+		return nil, alertBadRecordMAC
+	}
+	return payload[:len(payload)-padding], nil
+}
+
+// decryptCBC decrypts in place what follows the explicit IV, in one call.
+func decryptCBC(mode cbcMode, ciphertext []byte) []byte {
+	iv, payload := ciphertext[:aes.BlockSize], ciphertext[aes.BlockSize:]
+	mode.SetIV(iv)
+	mode.CryptBlocks(payload, payload)
+	return payload
+}
+
+// maxPadding is the most that padding takes together with its length byte.
+const maxPadding = 256
+
+// checkPadding returns the length of the padding at the end of the payload,
+// its length byte counted, and 1 when every byte of it is right and macLen
+// bytes fit before it (RFC 5246 §6.2.3.2). Else it returns 1, the length of an
+// empty padding, and 0. It reads the same bytes whatever they are.
+func checkPadding(payload []byte, macLen int) (length, good int) {
+	last := payload[len(payload)-1]
+	good = subtle.ConstantTimeLessOrEq(int(last)+1+macLen, len(payload))
+	var wrong byte
+	for i := range min(maxPadding, len(payload)) {
+		inPadding := byte(-subtle.ConstantTimeLessOrEq(i, int(last)))
+		wrong |= inPadding & (payload[len(payload)-1-i] ^ last)
+	}
+	good &= subtle.ConstantTimeByteEq(wrong, 0)
+	return 1 + good*int(last), good
+}
+
+// cbcPaddedOpener opens records that are authenticated first and then
+// encrypted (RFC 5246 §6.2.3.2), in a time that depends on nothing but the
+// fragment's length.
+type cbcPaddedOpener struct {
+	mode cbcMode
+	mac  *secretLengthMAC
+}
+
+func newCBCPaddedOpener(block cipher.Block, mac crypto.Hash, macKey []byte) *cbcPaddedOpener {
+	return &cbcPaddedOpener{
+		mode: newCBCDecrypter(block),
+		mac:  newSecretLengthMAC(mac, macKey),
+	}
+}
+
+func (o *cbcPaddedOpener) open(header *macHeader, fragment []byte) ([]byte, error) {
+	macLen := o.mac.size
+	if len(fragment)%aes.BlockSize != 0 || len(fragment) < aes.BlockSize+macLen+1 {
+		return nil, alertBadRecordMAC
+	}
+	payload := decryptCBC(o.mode, fragment)
+	padding, good := checkPadding(payload, macLen)
+
+	// From here to the verdict, n is secret; its bounds are not.
+	n := len(payload) - macLen - padding
+	bounds := secretBounds{
+		min: max(0, len(payload)-macLen-maxPadding),
+		max: len(payload) - macLen - 1,
+	}
+	header.setLength(n)
+	expected := o.mac.sum(header, payload, n, bounds)
+	var found [maxMACLen]byte
+	copySecretPart(found[:macLen], payload, n, bounds)
+	good &= subtle.ConstantTimeCompare(expected, found[:macLen])
+	if good == 0 {
+		return nil, alertBadRecordMAC
+	}
+	return payload[:n], nil
+}
+
+// secretBounds are what anybody may know of a secret number.
+type secretBounds struct{ min, max int } // both included
+
+// copySecretPart copies the part of src that starts at the secret offset to
+// dst, which is at least 8 bytes long. It reads whatever the offset could
+// select.
+func copySecretPart(dst, src []byte, offset int, bounds secretBounds) {
+	clear(dst)
+	for start := bounds.min; start <= bounds.max; start++ {
+		mask := -uint64(subtle.ConstantTimeEq(int32(start), int32(offset)))
+		part := src[start : start+len(dst)]
+		for i := 0; i < len(dst); i += 8 {
+			i := min(i, len(dst)-8) // the last word may overlap the one before
+			word := binary.LittleEndian.Uint64(dst[i:]) | binary.LittleEndian.Uint64(part[i:])&mask
+			binary.LittleEndian.PutUint64(dst[i:], word)
+		}
+	}
+}
+
+const (
+	maxMACLen    = 48  // HMAC-SHA384
+	maxHashBlock = 128 // SHA-384
+	// maxHashState is the most that an encoded hash state takes: magic,
+	// chaining value, one block, length.
+	maxHashState = 4 + 64 + maxHashBlock + 8
+	// hashStateOffset is where the chaining value starts in it.
+	hashStateOffset = 4
+)
+
+// hashState is a hash whose state can be saved and restored, as all of the
+// standard library's can.
+type hashState interface {
+	hash.Hash
+	encoding.BinaryAppender
+	encoding.BinaryUnmarshaler
+}
+
+// secretLengthMAC is HMAC (RFC 2104) of a message whose length is secret, with
+// SHA-1, SHA-256 or SHA-384.
+type secretLengthMAC struct {
+	hash hashState
+	size int
+	// ipad and opad are the states of the inner and outer hash behind the key.
+	ipad, opad []byte
+	// lengthLen is how many bytes the hash's own padding takes for the
+	// message's length.
+	lengthLen int
+	// blockShift is the binary logarithm of the hash's block length: the time
+	// of a division by it would depend on the dividend.
+	blockShift int
+
+	// Here, for arguments of interface methods escape.
+	block [maxHashBlock]byte
+	state [maxHashState]byte
+	out   [maxMACLen]byte
+}
+
+func newSecretLengthMAC(h crypto.Hash, key []byte) *secretLengthMAC {
+	m := &secretLengthMAC{hash: h.New().(hashState), size: h.Size()}
+	m.lengthLen = m.hash.BlockSize() / 8
+	m.blockShift = bits.TrailingZeros(uint(m.hash.BlockSize()))
+	m.ipad = m.keyed(key, 0x36)
+	m.opad = m.keyed(key, 0x5c)
+	return m
+}
+
+// keyed returns the state of the hash after one block of the key, which is no
+// longer than that, xored with the pad.
+func (m *secretLengthMAC) keyed(key []byte, pad byte) []byte {
+	block := make([]byte, m.hash.BlockSize())
+	copy(block, key)
+	for i := range block {
+		block[i] ^= pad
+	}
+	m.hash.Reset()
+	m.hash.Write(block)
+	state, err := m.hash.AppendBinary(nil)
+	if err != nil {
+		panic("tls12: " + err.Error()) // the standard library's hashes never fail
+	}
+	return state
+}
+
+func (m *secretLengthMAC) restore(state []byte) {
+	if err := m.hash.UnmarshalBinary(state); err != nil {
+		panic("tls12: " + err.Error()) // it is a state of the same hash
+	}
+}
+
+// sum returns the MAC of the header and the first n bytes of the payload.
+func (m *secretLengthMAC) sum(header *macHeader, payload []byte, n int, bounds secretBounds) []byte {
+	m.restore(m.ipad)
+
+	// Blocks that are full of message for every n go to the hash at once.
+	start := (len(header) + bounds.min) >> m.blockShift
+	if public := start << m.blockShift; public > 0 {
+		m.hash.Write(header[:])
+		m.hash.Write(payload[:public-len(header)])
+	}
+
+	// Any of the other blocks may be the last, and holds then the padding of
+	// the hash (FIPS 180-4 §5.1). All are hashed, one at a time, and the
+	// chaining value behind the real last one is kept.
+	digest := m.out[:m.size]
+	clear(digest)
+	length := len(header) + n
+	last := (length + m.lengthLen) >> m.blockShift
+	end := (len(header) + bounds.max + m.lengthLen) >> m.blockShift
+	for i := start; i <= end; i++ {
+		isLast := byte(-subtle.ConstantTimeEq(int32(i), int32(last)))
+		m.hash.Write(m.paddedBlock(i, header, payload, length, isLast))
+		state, _ := m.hash.AppendBinary(m.state[:0]) // never fails
+		for j := range digest {
+			digest[j] |= state[hashStateOffset+j] & isLast
+		}
+	}
+
+	m.restore(m.opad)
+	m.hash.Write(digest)
+	return m.hash.Sum(digest[:0])
+}
+
+// paddedBlock returns the i-th block that the inner hash gets behind the key
+// for a message of that length. isLast is 0xff when it is the last one, else
+// 0.
+func (m *secretLengthMAC) paddedBlock(i int, header *macHeader, payload []byte, length int, isLast byte) []byte {
+	blockLen := m.hash.BlockSize()
+	block := m.block[:blockLen]
+	clear(block)
+	start := i * blockLen
+	rest := block
+	if start < len(header) { // only the first block: headers are shorter
+		rest = rest[copy(rest, header[start:]):]
+	}
+	if from := max(0, start-len(header)); from < len(payload) {
+		copy(rest, payload[from:])
+	}
+	for j := range block {
+		beyond := byte(-subtle.ConstantTimeLessOrEq(length, start+j))
+		first := byte(-subtle.ConstantTimeEq(int32(length), int32(start+j)))
+		block[j] = block[j]&^beyond | 0x80&first
+	}
+	bitLen := uint64(blockLen+length) * 8
+	tail := block[blockLen-8:]
+	for j := range tail {
+		tail[j] |= byte(bitLen>>(56-8*j)) & isLast
+	}
+	return block
+}
