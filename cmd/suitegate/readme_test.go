@@ -111,8 +111,18 @@ func column(rows [][]string, n int) []string {
 	return slices.Sorted(maps.Keys(words))
 }
 
+// Links lead somewhere, and so do the targets of make.
 func TestREADMELinks(t *testing.T) {
 	text := readREADME(t)
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range regexp.MustCompile("[`\n]make ([a-z]+)").FindAllStringSubmatch(string(text), -1) {
+		if !strings.Contains(string(makefile), "\n"+match[1]+":") {
+			t.Errorf("the Makefile has no target %s", match[1])
+		}
+	}
 	headings := make(map[string]bool)
 	for _, match := range regexp.MustCompile(`(?m)^##? (.*)$`).FindAllStringSubmatch(string(text), -1) {
 		anchor := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(match[1]), "")
