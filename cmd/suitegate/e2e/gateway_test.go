@@ -111,9 +111,9 @@ const patience = 30 * time.Second
 
 // startGateway runs suitegate with a configuration until the test ends. Then
 // it must stop cleanly, and its counters agree with its log.
-func startGateway(t *testing.T, c config) *gateway {
+func startGateway(t *testing.T, c config, wrapper ...string) *gateway {
 	t.Helper()
-	g := launchGateway(t, c)
+	g := launchGateway(t, c, wrapper...)
 	ready := g.log.await(t, "ready", nil)
 	if ready.number("listeners") != float64(len(c.Listeners)) {
 		t.Fatalf("not all listeners: %v", ready)
@@ -123,14 +123,17 @@ func startGateway(t *testing.T, c config) *gateway {
 	return g
 }
 
-// launchGateway runs suitegate, and waits for nothing.
-func launchGateway(t *testing.T, c config) *gateway {
+// launchGateway runs suitegate, and waits for nothing. wrapper is a command
+// that is to run it, if any.
+func launchGateway(t *testing.T, c config, wrapper ...string) *gateway {
 	t.Helper()
 	dir := t.TempDir()
 	g := &gateway{file: filepath.Join(dir, "suitegate.yml"), log: newLogLines()}
 	c.write(t, g.file)
-	cmd := exec.Command(run.program, "serve", "--config", g.file)
+	args := append(wrapper, run.program, "serve", "--config", g.file)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = g.log, g.log
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0") // its default is a second for each gateway
 	var err error
 	if g.process, err = start("suitegate", dir, cmd); err != nil {
 		t.Fatal(err)
@@ -171,15 +174,7 @@ func (g *gateway) finish(t *testing.T) {
 	if g.stopped || t.Failed() {
 		return
 	}
-	deadline := time.Now().Add(patience)
-	metrics := g.metrics(t)
-	for metrics.sum("suitegate_connections_active") != 0 {
-		if time.Now().After(deadline) {
-			t.Fatalf("%v connections never ended", metrics.sum("suitegate_connections_active"))
-		}
-		time.Sleep(10 * time.Millisecond)
-		metrics = g.metrics(t)
-	}
+	metrics := g.awaitMetric(t, "suitegate_connections_active", 0)
 	g.stop(t)
 	logged := make(map[string]float64)
 	total := 0.0
@@ -253,6 +248,21 @@ func (g *gateway) metrics(t *testing.T) metricValues {
 		values[line[:space]] = value
 	}
 	return values
+}
+
+// awaitMetric waits until a metric, over all its labels, has a value.
+func (g *gateway) awaitMetric(t *testing.T, name string, want float64) metricValues {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		metrics := g.metrics(t)
+		got := metrics.sum(name)
+		if got == want {
+			return metrics
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is %v, want %v", name, got, want)
+		}
+	}
 }
 
 // sum adds a metric up over all its labels.
