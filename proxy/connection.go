@@ -160,9 +160,6 @@ func (c *connection) recognise() (err error) {
 	default:
 		c.first, err = sniff.Read(c.client, sniff.Protocol(c.route.Protocol))
 	}
-	if isTimeout(err) {
-		return &refusal{reason: "first_bytes_timeout", err: fmt.Errorf("proxy: no protocol after %v: %w", c.route.FirstBytesTimeout, err)}
-	}
 	return err
 }
 

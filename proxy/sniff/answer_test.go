@@ -69,9 +69,9 @@ func TestMismatch(t *testing.T) {
 		{"\x16\x03", Any, "TLS inside TLS on the auto listener", nothing},
 		{"SSH-2.0", "", "SSH on the auto listener", nothing},
 
-		{garbage, AMQP, `unknown protocol on the AMQP listener: begins with "\xff\xfe\xfd\xfcxxxxxxxxxxxx"`, amqp091Header},
-		{garbage, STOMP, `unknown protocol on the STOMP listener: begins with "\xff\xfe\xfd\xfcxxxxxxxxxxxx"`, anError},
-		{"\n\n\x1b[31m", Any, `unknown protocol on the auto listener: begins with "\n\n\x1b[31m"`, nothing},
+		{garbage, AMQP, `unknown protocol on the AMQP listener: begins with "\xff\xfe\xfd\xfc"`, amqp091Header},
+		{garbage, STOMP, `unknown protocol on the STOMP listener: begins with "\xff\xfe\xfd\xfc"`, anError},
+		{"\n\n\x1b[31m", Any, `unknown protocol on the auto listener: begins with "\n\n\x1b["`, nothing},
 		{"x", WebSocket, `unknown protocol on the WebSocket listener: begins with "x"`, badRequest},
 	} {
 		t.Run(test.error, func(t *testing.T) {

@@ -15,16 +15,16 @@ type MismatchError struct {
 	Found Protocol // what the client speaks
 
 	// Detail says more where there is more to say. Of what the client sent it
-	// holds version numbers, and the first bytes of an unknown protocol, escaped
-	// and at most 16.
+	// holds version numbers, and the first four bytes of an unknown protocol,
+	// escaped.
 	Detail string
 
 	answer []byte
 }
 
-// maxQuoted bounds what of an unknown protocol is shown, in bytes: enough to
-// recognise one, and hardly enough for a password.
-const maxQuoted = 16
+// maxQuoted bounds what of an unknown protocol is shown, in bytes: a magic
+// number's worth, and nothing of a payload.
+const maxQuoted = 4
 
 func newMismatch(found finding, want Protocol, b []byte) *MismatchError {
 	e := &MismatchError{Want: want, Found: found.protocol}
