@@ -3,6 +3,7 @@ package sniff
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -135,6 +136,9 @@ func TestReadFails(t *testing.T) {
 				}
 				if partial.Reason() != test.reason || partial.Received != len(sent) {
 					t.Errorf("reason %q after %d bytes", partial.Reason(), partial.Received)
+				}
+				if want := fmt.Sprintf("sniff: no protocol after %d bytes: %v", len(sent), test.err); err.Error() != want {
+					t.Errorf("error %q, want %q", err, want)
 				}
 				if string(result.Prefix) != sent || result.Protocol != "" {
 					t.Errorf("result %v", result)
