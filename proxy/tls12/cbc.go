@@ -149,17 +149,34 @@ const maxPadding = 256
 // checkPadding returns the length of the padding at the end of the payload,
 // its length byte counted, and 1 when every byte of it is right and macLen
 // bytes fit before it (RFC 5246 §6.2.3.2). Else it returns 1, the length of an
-// empty padding, and 0. It reads the same bytes whatever they are.
+// empty padding, and 0. The payload is of whole AES blocks; the same words of
+// it are read whatever they are.
 func checkPadding(payload []byte, macLen int) (length, good int) {
 	last := payload[len(payload)-1]
-	good = subtle.ConstantTimeLessOrEq(int(last)+1+macLen, len(payload))
-	var wrong byte
-	for i := range min(maxPadding, len(payload)) {
-		inPadding := byte(-subtle.ConstantTimeLessOrEq(i, int(last)))
-		wrong |= inPadding & (payload[len(payload)-1-i] ^ last)
+	var wrong uint64
+	for n := 8; n <= min(maxPadding, len(payload)); n += 8 {
+		word := binary.LittleEndian.Uint64(payload[len(payload)-n:])
+		before := prefixMask(n - 1 - int(last)) // the bytes that aren't padding
+		wrong |= (word ^ everyByte*uint64(last)) &^ before
 	}
-	good &= subtle.ConstantTimeByteEq(wrong, 0)
-	return 1 + good*int(last), good
+	good = int(isZero(wrong)) & subtle.ConstantTimeLessOrEq(int(last)+1+macLen, len(payload))
+	return 1 + -good&int(last), good
+}
+
+// everyByte is the word whose eight bytes are 1.
+const everyByte = 0x0101010101010101
+
+// prefixMask returns the word that is 0xff in its first n bytes, in
+// little-endian order, and 0 in the others: in none where n is 0 or less, in
+// all where it is 8 or more. n may be secret: shifts compile to no branches.
+func prefixMask(n int) uint64 {
+	n &^= n >> (bits.UintSize - 1)
+	return 1<<(8*uint(n)) - 1
+}
+
+// isZero returns 1 when the word is 0, else 0.
+func isZero(word uint64) uint64 {
+	return 1 ^ (word|-word)>>63
 }
 
 // cbcPaddedOpener opens records that are authenticated first and then
@@ -206,19 +223,24 @@ func (o *cbcPaddedOpener) open(header *macHeader, fragment []byte) ([]byte, erro
 type secretBounds struct{ min, max int } // both included
 
 // copySecretPart copies the part of src that starts at the secret offset to
-// dst, which is at least 8 bytes long. It reads whatever the offset could
-// select.
+// dst, which is no longer than a MAC. The bounds are at most maxPadding apart.
+// A barrel shifter: for each bit of the offset, everything moves by as much as
+// that bit is worth, or not. It reads and writes the same words whatever the
+// offset.
 func copySecretPart(dst, src []byte, offset int, bounds secretBounds) {
-	clear(dst)
-	for start := bounds.min; start <= bounds.max; start++ {
-		mask := -uint64(subtle.ConstantTimeEq(int32(start), int32(offset)))
-		part := src[start : start+len(dst)]
-		for i := 0; i < len(dst); i += 8 {
-			i := min(i, len(dst)-8) // the last word may overlap the one before
-			word := binary.LittleEndian.Uint64(dst[i:]) | binary.LittleEndian.Uint64(part[i:])&mask
-			binary.LittleEndian.PutUint64(dst[i:], word)
+	var window [maxPadding + maxMACLen + 16]byte
+	copy(window[:], src[bounds.min:bounds.max+len(dst)])
+	distance := uint64(offset - bounds.min)
+	for step := maxPadding / 2; step > 0; step /= 2 {
+		move := -isZero(distance&uint64(step) ^ uint64(step))
+		for i := 0; i < step-1+len(dst); i += 8 {
+			stay, come := window[i:i+8], window[i+step:i+step+8]
+			word := binary.LittleEndian.Uint64(stay)
+			word ^= (word ^ binary.LittleEndian.Uint64(come)) & move
+			binary.LittleEndian.PutUint64(stay, word)
 		}
 	}
+	copy(dst, window[:])
 }
 
 const (
@@ -306,17 +328,14 @@ func (m *secretLengthMAC) sum(header *macHeader, payload []byte, n int, bounds s
 	// the hash (FIPS 180-4 §5.1). All are hashed, one at a time, and the
 	// chaining value behind the real last one is kept.
 	digest := m.out[:m.size]
-	clear(digest)
 	length := len(header) + n
 	last := (length + m.lengthLen) >> m.blockShift
 	end := (len(header) + bounds.max + m.lengthLen) >> m.blockShift
 	for i := start; i <= end; i++ {
-		isLast := byte(-subtle.ConstantTimeEq(int32(i), int32(last)))
+		isLast := subtle.ConstantTimeEq(int32(i), int32(last))
 		m.hash.Write(m.paddedBlock(i, header, payload, length, isLast))
 		state, _ := m.hash.AppendBinary(m.state[:0]) // never fails
-		for j := range digest {
-			digest[j] |= state[hashStateOffset+j] & isLast
-		}
+		subtle.ConstantTimeCopy(isLast, digest, state[hashStateOffset:][:m.size])
 	}
 
 	m.restore(m.opad)
@@ -325,29 +344,26 @@ func (m *secretLengthMAC) sum(header *macHeader, payload []byte, n int, bounds s
 }
 
 // paddedBlock returns the i-th block that the inner hash gets behind the key
-// for a message of that length. isLast is 0xff when it is the last one, else
-// 0.
-func (m *secretLengthMAC) paddedBlock(i int, header *macHeader, payload []byte, length int, isLast byte) []byte {
-	blockLen := m.hash.BlockSize()
+// for a message of that length. isLast is 1 when it is the last one, else 0.
+func (m *secretLengthMAC) paddedBlock(i int, header *macHeader, payload []byte, length, isLast int) []byte {
+	blockLen := 1 << m.blockShift
+	start := i << m.blockShift
 	block := m.block[:blockLen]
-	clear(block)
-	start := i * blockLen
 	rest := block
-	if start < len(header) { // only the first block: headers are shorter
+	if start < len(header) { // the first block only: headers are shorter
 		rest = rest[copy(rest, header[start:]):]
 	}
 	if from := max(0, start-len(header)); from < len(payload) {
-		copy(rest, payload[from:])
+		copy(rest, payload[from:]) // what is not overwritten is masked below
 	}
-	for j := range block {
-		beyond := byte(-subtle.ConstantTimeLessOrEq(length, start+j))
-		first := byte(-subtle.ConstantTimeEq(int32(length), int32(start+j)))
-		block[j] = block[j]&^beyond | 0x80&first
+	for j := 0; j < blockLen; j += 8 {
+		word := block[j : j+8]
+		left := length - (start + j)
+		message, end := prefixMask(left), prefixMask(left+1)
+		binary.LittleEndian.PutUint64(word, binary.LittleEndian.Uint64(word)&message|0x80*everyByte&(end^message))
 	}
-	bitLen := uint64(blockLen+length) * 8
 	tail := block[blockLen-8:]
-	for j := range tail {
-		tail[j] |= byte(bitLen>>(56-8*j)) & isLast
-	}
+	bitLen := uint64(blockLen+length) * 8
+	binary.BigEndian.PutUint64(tail, binary.BigEndian.Uint64(tail)|bitLen&-uint64(isLast))
 	return block
 }

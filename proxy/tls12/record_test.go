@@ -87,7 +87,7 @@ func paddingOf(last int) []byte {
 func (s recordScheme) forge(f forgery) []byte {
 	macOf := func(length int, content []byte) []byte {
 		h := hmac.New(s.suite.mac.New, s.mac)
-		binary.Write(h, binary.BigEndian, f.seq)
+		h.Write(binary.BigEndian.AppendUint64(nil, f.seq))
 		h.Write([]byte{typeData, 3, 3, byte(length >> 8), byte(length)})
 		h.Write(content)
 		mac := h.Sum(nil)
