@@ -25,7 +25,7 @@ ENV XDG_DATA_HOME=/var/lib
 USER 65532:65532
 # AMQP, MQTT, STOMP, OpenWire and WebSocket over TLS, and the admin address.
 EXPOSE 5671 8883 61614 61617 61619 9090
-# Needs admin.address with port 9090, on loopback or on every address.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["/suitegate", "health"]
+# Needs an admin.address in the configuration.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["/suitegate", "health", "--config", "/etc/suitegate/suitegate.yml"]
 ENTRYPOINT ["/suitegate"]
 CMD ["serve", "--config", "/etc/suitegate/suitegate.yml"]

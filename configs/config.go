@@ -20,7 +20,7 @@ import (
 const (
 	DefaultLogFormat         = "json"
 	DefaultLogLevel          = "info"
-	DefaultDrainTimeout      = 30 * time.Second
+	DefaultDrainTimeout      = 25 * time.Second // below the 30 s after which Kubernetes kills
 	DefaultConnectTimeout    = 5 * time.Second
 	DefaultHandshakeTimeout  = 10 * time.Second
 	DefaultFirstBytesTimeout = 10 * time.Second
@@ -49,7 +49,7 @@ type Config struct {
 	Storage string
 
 	// DrainTimeout is how long connections may go on after the order to stop.
-	// Default: DefaultDrainTimeout (30 s).
+	// Default: DefaultDrainTimeout (25 s).
 	DrainTimeout time.Duration
 
 	Certificates []Certificate             // in the file's order, at least one

@@ -58,7 +58,7 @@ func TestDefaults(t *testing.T) {
 		File:         "dir/suitegate.yml",
 		Log:          Log{Format: "json", Level: "info"},
 		Storage:      defaultStorage(os.Geteuid() == 0, os.Getenv),
-		DrainTimeout: 30 * time.Second,
+		DrainTimeout: 25 * time.Second,
 		Certificates: []Certificate{{
 			Name:  "default",
 			Files: &Files{Certificate: "dir/tls.crt", Key: "/etc/tls.key"},

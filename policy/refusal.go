@@ -54,9 +54,10 @@ func (r Reason) alert() uint8 {
 
 // Refusal is the error of [Policy.Select].
 type Refusal struct {
-	Cause  Reason
-	Alert  uint8  // TLS AlertDescription to send (RFC 8446 §6)
-	Detail string // for the operator; holds nothing that a client could have worded
+	Cause   Reason
+	Alert   uint8   // TLS AlertDescription to send (RFC 8446 §6)
+	Version Version // what was settled on before; 0 if no version was
+	Detail  string  // for the operator; holds nothing that a client could have worded
 }
 
 // Error is the cause and the detail.
@@ -70,7 +71,7 @@ const maxListed = 8
 
 // refuse makes the refusal. version is the one that was settled on, 0 if none.
 func (p *Policy) refuse(cause Reason, version Version, o *Offer) *Refusal {
-	return &Refusal{Cause: cause, Alert: cause.alert(), Detail: p.detail(cause, version, o)}
+	return &Refusal{Cause: cause, Alert: cause.alert(), Version: version, Detail: p.detail(cause, version, o)}
 }
 
 func (p *Policy) detail(cause Reason, version Version, o *Offer) string {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"runtime/debug"
@@ -39,6 +40,7 @@ type connection struct {
 	pool        *upstream.Pool
 	node        *upstream.Backend
 	backend     *net.TCPConn
+	alert       uint8 // that the gateway itself sent; 0 for none
 }
 
 func newConnection(l *listener, r *route, socket net.Conn) *connection {
@@ -101,6 +103,10 @@ func (c *connection) readHello() (err error) {
 // decide settles what the connection gets, and with which certificate.
 func (c *connection) decide() (err error) {
 	if c.decision, err = c.route.policy.Select(offerOf(c.hello)); err != nil {
+		var refused *policy.Refusal
+		if errors.As(err, &refused) {
+			c.decision.Version = refused.Version // as far as it got
+		}
 		return err
 	}
 	c.certificate, err = c.route.store.Select(c.route.Certificates, c.hello.ServerName, c.decision.Key)

@@ -109,12 +109,12 @@ func (l *listener) drain(ctx context.Context) (cut int) {
 	case <-ctx.Done():
 	}
 	cut = int(l.active.Load())
-	l.cut()
 	l.mu.Lock()
 	for c := range l.settingUp {
 		c.abort()
 	}
 	l.mu.Unlock()
+	l.cut()             // behind abort, so that a dial that ends by it knows why
 	_ = l.relay.Close() // always nil
 	<-setUp
 	return cut
@@ -138,6 +138,6 @@ func (l *listener) warnUnserved() {
 func (l *listener) announce() {
 	r := l.route.Load()
 	l.server.log().Info("listening", "listener", r.Name, "address", l.socket.Addr().String(), "protocol", r.Protocol,
-		slog.Group("policy", "name", r.policy.Name, "tls13", join(r.policy.TLS13), "tls12", join(r.policy.Preference()), "groups", join(r.policy.Groups)))
+		slog.Group("policy", "name", r.policy.Name, "tls13", texts(r.policy.TLS13), "tls12", texts(r.policy.Preference()), "groups", texts(r.policy.Groups)))
 	l.warnUnserved()
 }

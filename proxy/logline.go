@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/suitegate/suitegate/policy"
 	"github.com/suitegate/suitegate/proxy/engine"
 	"github.com/suitegate/suitegate/proxy/relay"
 )
@@ -40,8 +39,8 @@ func (c *connection) end(stats relay.Stats, err error) {
 		slog.String("reason", reason),
 	)
 	if err != nil {
-		if alert := c.alertSent(err); alert != 0 {
-			attrs = append(attrs, slog.String("alert", engine.AlertName(alert)))
+		if c.alert != 0 {
+			attrs = append(attrs, slog.String("alert", engine.AlertName(c.alert)))
 		}
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
@@ -51,17 +50,6 @@ func (c *connection) end(stats relay.Stats, err error) {
 // unremarkable are the reasons to end before a broker was reached that say
 // nothing of importance: port checks connect and close.
 var unremarkable = map[string]bool{"client_closed": true, "shutdown": true}
-
-// alertSent is the alert that the gateway itself sent for err, or 0.
-func (c *connection) alertSent(err error) uint8 {
-	if c.engine != nil {
-		return 0
-	}
-	if refused, ok := err.(*policy.Refusal); ok {
-		return refused.Alert
-	}
-	return alertOf(err)
-}
 
 // attrs says as much as the connection got to know.
 func (c *connection) attrs() []slog.Attr {
@@ -81,6 +69,8 @@ func (c *connection) attrs() []slog.Attr {
 		add("version", c.decision.Version.String())
 		add("suite", c.decision.Suite.Name)
 		add("group", c.groupName())
+	}
+	if c.certificate.Certificate != nil {
 		add("certificate", c.certificate.Source)
 		add("key", c.certificate.Key.String())
 	}

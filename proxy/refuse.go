@@ -4,8 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"net"
-	"os"
 	"time"
 
 	"github.com/suitegate/suitegate/policy"
@@ -50,26 +48,37 @@ func (c *connection) refuse(err error) {
 	c.end(relay.Stats{}, err)
 }
 
-// tell sends the alert before TLS, nothing while an engine is at work (which
-// has sent its own), and the protocol's answer after.
+// tell says why in the words that the client understands now: an alert or an
+// answer in the clear before TLS, nothing while an engine is at work (which has
+// sent its own alert), the protocol's answer after. The client may be gone, so
+// errors of writing are nobody's.
 func (c *connection) tell(err error) {
 	var answers interface{ Answer() []byte }
-	answered := errors.As(err, &answers)
-	var refused *policy.Refusal
+	var answer []byte
+	if errors.As(err, &answers) {
+		answer = answers.Answer()
+	}
 	switch {
 	case c.client != nil:
-		if answered {
-			_, _ = c.client.Write(answers.Answer()) // the client may be gone: nobody is left to tell
-		}
+		_, _ = c.client.Write(answer)
 		_ = c.client.CloseWrite()
 	case c.engine != nil:
-	case errors.As(err, &refused):
-		_, _ = c.socket.Write(clienthello.AlertRecord(c.hello.LegacyVersion, refused.Alert))
-	case answered && len(answers.Answer()) > 0:
-		_, _ = c.socket.Write(answers.Answer())
-	case alertOf(err) != 0:
-		_, _ = c.socket.Write(clienthello.AlertRecord(tls.VersionTLS10, alertOf(err)))
+	default:
+		c.alert = alertOf(err)
+		if answer == nil && c.alert != 0 {
+			answer = clienthello.AlertRecord(c.legacyVersion(), c.alert)
+		}
+		_, _ = c.socket.Write(answer)
 	}
+}
+
+// legacyVersion is what the client's hello says, or TLS 1.0, which clients of
+// every version take, if there was none.
+func (c *connection) legacyVersion() uint16 {
+	if c.hello == nil {
+		return tls.VersionTLS10
+	}
+	return c.hello.LegacyVersion
 }
 
 // linger lets what was told arrive: closing a socket that has unread input
@@ -91,27 +100,22 @@ func reasonOf(err error) string {
 		return named.Reason()
 	case errors.Is(err, engine.ErrNotAsDecided):
 		return "not_as_decided"
-	case isTimeout(err):
-		return "timeout"
-	case isGone(err):
-		return "client_closed"
 	default:
 		return "internal_error"
 	}
 }
 
+// alertOf is the alert for an error before TLS: internal_error for those that
+// name none, and 0 for those that name 0, whose client is told otherwise.
 func alertOf(err error) uint8 {
+	var refused *policy.Refusal
 	var alerts interface{ Alert() uint8 }
-	if errors.As(err, &alerts) {
+	switch {
+	case errors.As(err, &refused):
+		return refused.Alert
+	case errors.As(err, &alerts):
 		return alerts.Alert()
+	default:
+		return alertInternalError
 	}
-	return 0
-}
-
-func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
-
-// isGone says that the client went away.
-func isGone(err error) bool {
-	var op *net.OpError
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op)
 }

@@ -353,6 +353,17 @@ func TestEngineThatGoesWrong(t *testing.T) {
 		t.Errorf("%v", line)
 	}
 
+	// The client of a gateway at fault is told so.
+	bad := *good
+	bad.Certificates = []string{"lost"}
+	l.route.Store(&bad)
+	if _, err := g.connect("front", g.client()); err == nil || !strings.Contains(err.Error(), "internal error") {
+		t.Errorf("without a certificate: %v", err)
+	}
+	if line := g.line(3); line["reason"] != "no_certificate" || line["alert"] != "internal_error" {
+		t.Errorf("%v", line)
+	}
+
 	l.route.Store(good)
 	conn, err := g.connect("front", g.client())
 	if err != nil {

@@ -63,8 +63,9 @@ func testInEmptyRoot(t *testing.T, image *dockerImage, program, certificate stri
 			t.Fatal(err)
 		}
 	}
+	admin := freeAddress(t)
 	if err := os.WriteFile(config, []byte(`
-admin: {address: "127.0.0.1:0"}
+admin: {address: "`+admin+`"}
 certificates:
   - name: default
     `+certificate+`
@@ -77,7 +78,6 @@ listeners:
 
 	gateway := image.start(t, root, append(slices.Clone(image.entrypoint), image.cmd...))
 	address := await(t, gateway, `"msg":"listening","listener":"tls","address":"([^"]+)"`)
-	admin := await(t, gateway, `"msg":"configuration in force".*"admin":"([^"]+)"`)
 	await(t, gateway, `"msg":"(ready)"`)
 
 	client, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true}) // who it is other tests check
@@ -86,9 +86,8 @@ listeners:
 	}
 	defer client.Close()
 	sayAndHear(t, client, "before")
-	health := append(slices.Clone(image.healthcheck), "--admin", admin)
-	if p := image.start(t, root, health); ended(t, p) != 0 || strings.TrimSpace(p.text()) != "ready" {
-		t.Errorf("%s: exit code %d, %q", health, ended(t, p), p.text())
+	if p := image.start(t, root, image.healthcheck); ended(t, p) != 0 || strings.TrimSpace(p.text()) != "ready" {
+		t.Errorf("%s: exit code %d, %q", image.healthcheck, ended(t, p), p.text())
 	}
 	checkMetrics(t, admin)
 
@@ -97,7 +96,7 @@ listeners:
 	}
 	await(t, gateway, `"msg":"(draining)"`)
 	sayAndHear(t, client, "while it drains")
-	if p := image.start(t, root, health); ended(t, p) != 1 {
+	if p := image.start(t, root, image.healthcheck); ended(t, p) != 1 {
 		t.Errorf("draining, and healthy: %q", p.text())
 	}
 	client.Close()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,12 +15,22 @@ import (
 
 // healthCommand lets a container without a shell ask its own gateway.
 type healthCommand struct {
-	Admin   string        `default:"127.0.0.1:9090" placeholder:"ADDR" help:"Admin address of the gateway (default: ${default})."`
+	Admin   string        `xor:"address" placeholder:"ADDR" help:"Admin address of the gateway (default: 127.0.0.1:9090)."`
+	Config  string        `xor:"address" placeholder:"FILE" help:"Configuration of the gateway, to take the admin address from."`
 	Timeout time.Duration `default:"3s" help:"How long to wait for the answer (default: ${default})."`
 }
 
 func (h *healthCommand) Run(out *console) error {
-	address, err := dialable(h.Admin)
+	if h.Config != "" {
+		cfg, err := loadConfig(h.Config)
+		if err != nil {
+			return err
+		}
+		if h.Admin = cfg.Admin.Address; h.Admin == "" {
+			return fmt.Errorf("health: %s has no admin.address to ask", h.Config)
+		}
+	}
+	address, err := dialable(cmp.Or(h.Admin, "127.0.0.1:9090"))
 	if err != nil {
 		return usageHint(err, "suitegate health --admin 127.0.0.1:9090")
 	}
@@ -38,7 +49,7 @@ func (h *healthCommand) Run(out *console) error {
 			err = wrapped.Err
 		}
 		return withHint(fmt.Errorf("not ready: %w", err),
-			"the address is the configuration's admin.address; give another with --admin")
+			"the address is the configuration's admin.address: see --admin and --config")
 	}
 	defer response.Body.Close()
 	// Enough for a sentence per listener and upstream.
