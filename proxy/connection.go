@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -31,15 +32,21 @@ type connection struct {
 	aborted  atomic.Bool // by the gateway's own end
 
 	hello       *clienthello.Hello
+	serverName  string // what the hello says
+	alpnOffered string
 	decision    policy.Decision
 	certificate certs.Certificate
 	engine      engine.Engine
 	client      sniff.Conn // the TLS connection, once the handshake is done
-	state       tls.ConnectionState
+	secured     bool       // so it was
+	alpn        string     // what was negotiated
+	resumed     bool
 	first       sniff.Result
+	greeted     int64 // bytes of first that the broker got
 	pool        *upstream.Pool
 	node        *upstream.Backend
 	backend     *net.TCPConn
+	relayed     bool  // the relay has both sides
 	alert       uint8 // that the gateway itself sent; 0 for none
 }
 
@@ -70,7 +77,17 @@ func (c *connection) serve() {
 			return
 		}
 	}
-	c.listener.relay.Hand(c.client, c.backend, c.end)
+	client, backend := c.client, c.backend
+	c.forget()
+	c.listener.relay.Hand(client, backend, c.end)
+}
+
+// forget lets go of what only set-up needed: a connection may stay for weeks,
+// and a hundred thousand of them at once.
+func (c *connection) forget() {
+	c.hello, c.first.Prefix = nil, nil
+	c.client, c.backend = nil, nil
+	c.relayed = true
 }
 
 // survive keeps a panic to the connection that it happened in.
@@ -96,8 +113,11 @@ func (c *connection) admit() error {
 }
 
 func (c *connection) readHello() (err error) {
-	c.hello, err = clienthello.Read(c.socket, clienthello.MaxSize)
-	return err
+	if c.hello, err = clienthello.Read(c.socket, clienthello.MaxSize); err != nil {
+		return err
+	}
+	c.serverName, c.alpnOffered = c.hello.ServerName, strings.Join(c.hello.ALPN, ",")
+	return nil
 }
 
 // decide settles what the connection gets, and with which certificate.
@@ -139,14 +159,14 @@ func (c *connection) handshake() error {
 	if err := conn.HandshakeContext(context.Background()); err != nil {
 		return engine.NewHandshakeError(err)
 	}
-	c.state = conn.ConnectionState()
-	if err := engine.Verify(c.state, choice); err != nil {
+	state := conn.ConnectionState()
+	if err := engine.Verify(state, choice); err != nil {
 		return err
 	}
-	c.client = conn
+	c.client, c.secured, c.alpn, c.resumed = conn, true, state.NegotiatedProtocol, state.DidResume
 	c.listener.server.Metrics.HandshakeDone(metrics.Handshake{
 		Listener: c.route.Name, Version: c.decision.Version.String(), Suite: c.decision.Suite.Name, Group: c.groupName(),
-		Engine: c.engine.Name(), Resumed: c.state.DidResume,
+		Engine: c.engine.Name(), Resumed: c.resumed,
 	}, time.Since(c.start))
 	return c.socket.SetDeadline(time.Now().Add(c.route.FirstBytesTimeout))
 }
@@ -193,6 +213,7 @@ func (c *connection) greet() error {
 		return &refusal{reason: "backend_closed", err: fmt.Errorf("proxy: %s closed before the first byte: %w", c.node.Address, err),
 			answer: sniff.Unavailable(c.first)}
 	}
+	c.greeted = int64(len(c.first.Prefix))
 	return nil
 }
 

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/suitegate/suitegate/proxy/engine"
@@ -17,16 +16,13 @@ func (c *connection) end(stats relay.Stats, err error) {
 	if err != nil {
 		reason = reasonOf(err)
 	}
-	if c.backend == nil && !unremarkable[reason] {
+	if !c.relayed && !unremarkable[reason] {
 		level = slog.LevelWarn // the client got no further than the gateway
 	}
 	if reason == "panic" || reason == "internal_error" || reason == "not_as_decided" {
 		level = slog.LevelError
 	}
-	fromClient := stats.FromClient
-	if c.backend != nil {
-		fromClient += int64(len(c.first.Prefix))
-	}
+	fromClient := c.greeted + stats.FromClient
 	if c.admitted {
 		c.listener.active.Add(-1)
 	}
@@ -61,10 +57,8 @@ func (c *connection) attrs() []slog.Attr {
 	}
 	add("listener", c.route.Name)
 	add("client", c.socket.RemoteAddr().String())
-	if c.hello != nil {
-		add("sni", c.hello.ServerName)
-		add("alpn_offered", strings.Join(c.hello.ALPN, ","))
-	}
+	add("sni", c.serverName)
+	add("alpn_offered", c.alpnOffered)
 	if c.decision.Version != 0 {
 		add("version", c.decision.Version.String())
 		add("suite", c.decision.Suite.Name)
@@ -77,9 +71,9 @@ func (c *connection) attrs() []slog.Attr {
 	if c.engine != nil {
 		add("engine", c.engine.Name())
 	}
-	if c.client != nil {
-		add("alpn", c.state.NegotiatedProtocol)
-		attrs = append(attrs, slog.Bool("resumed", c.state.DidResume))
+	if c.secured {
+		add("alpn", c.alpn)
+		attrs = append(attrs, slog.Bool("resumed", c.resumed))
 	}
 	add("protocol", string(c.first.Protocol))
 	add("variant", c.first.Variant)

@@ -1,7 +1,6 @@
 package tls12
 
 import (
-	"errors"
 	"fmt"
 	"net"
 )
@@ -116,18 +115,15 @@ func refuse(a alert, format string, args ...any) error {
 	return &fault{alert: a, err: fmt.Errorf(format, args...)}
 }
 
-func (f *fault) Error() string   { return f.alert.Error() + ": " + f.err.Error() }
-func (f *fault) Unwrap() []error { return []error{f.alert, f.err} }
+func (f *fault) Error() string { return f.alert.Error() + ": " + f.err.Error() }
+func (f *fault) Unwrap() error { return f.err }
 
-// localError is the error of a connection that we end with an alert,
-// remoteError that of one that the client ends. crypto/tls marks the two by the
-// same Op.
-func localError(err error) error { return &net.OpError{Op: "local error", Err: err} }
-func remoteError(a alert) error  { return &net.OpError{Op: "remote error", Err: a} }
+// A clientAlert is a fatal alert of the client's, with which the connection has
+// ended.
+type clientAlert struct{ alert }
 
-// alertOf returns the alert that err calls for, if it calls for one.
-func alertOf(err error) (alert, bool) {
-	var a alert
-	ok := errors.As(err, &a)
-	return a, ok
-}
+// localError is the error of a connection that a fault has ended, remoteError
+// that of one that the client has ended. crypto/tls marks the two by the same
+// Op.
+func localError(f *fault) error        { return &net.OpError{Op: "local error", Err: f} }
+func remoteError(a *clientAlert) error { return &net.OpError{Op: "remote error", Err: a.alert} }

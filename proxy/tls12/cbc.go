@@ -273,7 +273,7 @@ type secretLengthMAC struct {
 	lengthLen int
 	// blockShift is the binary logarithm of the hash's block length: the time
 	// of a division by it would depend on the dividend.
-	blockShift int
+	blockShift uint
 
 	// Here, for arguments of interface methods escape.
 	block [maxHashBlock]byte
@@ -284,7 +284,7 @@ type secretLengthMAC struct {
 func newSecretLengthMAC(h crypto.Hash, key []byte) *secretLengthMAC {
 	m := &secretLengthMAC{hash: h.New().(hashState), size: h.Size()}
 	m.lengthLen = m.hash.BlockSize() / 8
-	m.blockShift = bits.TrailingZeros(uint(m.hash.BlockSize()))
+	m.blockShift = uint(bits.TrailingZeros(uint(m.hash.BlockSize())))
 	m.ipad = m.keyed(key, 0x36)
 	m.opad = m.keyed(key, 0x5c)
 	return m
