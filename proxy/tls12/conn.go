@@ -1,0 +1,188 @@
+package tls12
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Conn is the server's side of a TLS 1.2 connection. It is a [net.Conn];
+// reading and writing at the same time is safe, and so are several readers or
+// writers.
+//
+// After an error of the connection below that is a temporary [net.Error],
+// whatever was under way may be called again and carries on where it was:
+// handshake, Read, Write, CloseWrite. Such an error may come at any byte. After
+// any other error the connection is of no more use, and further calls return it
+// again.
+type Conn struct {
+	below  net.Conn
+	config *Config
+
+	handshakeMutex sync.Mutex
+	handshaking    *handshake // nil before the first call, and after the last
+	handshakeErr   error      // why it failed for good
+	handshakeDone  atomic.Bool
+
+	// What the handshake decided, guarded by handshakeMutex and, once
+	// handshakeDone is set, constant.
+	session    session
+	protocol   string // by ALPN
+	resumed    bool
+	etm        bool
+	chains     [][]*x509.Certificate // of the client's certificate
+	randoms    [2][randomLen]byte    // the client's and ours
+	tlsUnique  [verifyDataLen]byte   // the first Finished message (RFC 5929 §3.1)
+	haveUnique bool
+
+	in  inbound
+	out outbound
+
+	// active counts the calls of Write in its upper bits; the lowest says that
+	// Close was called.
+	active atomic.Int32
+}
+
+// Server returns the server's side of a TLS 1.2 connection over conn. The
+// ClientHello is yet to be read from conn; [Conn.Handshake] does it, or the
+// first Read or Write.
+func Server(conn net.Conn, config *Config) *Conn {
+	return &Conn{below: conn, config: config}
+}
+
+// NetConn returns the connection below. Whoever reads or writes it himself ruins
+// this one.
+func (c *Conn) NetConn() net.Conn { return c.below }
+
+// LocalAddr returns the address of the connection below.
+func (c *Conn) LocalAddr() net.Addr { return c.below.LocalAddr() }
+
+// RemoteAddr returns the client's address.
+func (c *Conn) RemoteAddr() net.Addr { return c.below.RemoteAddr() }
+
+// SetDeadline sets the read and write deadlines of the connection below. An
+// error that a deadline causes is temporary: with a later one, calls carry on.
+func (c *Conn) SetDeadline(t time.Time) error { return c.below.SetDeadline(t) }
+
+// SetReadDeadline is SetDeadline for reading alone.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.below.SetReadDeadline(t) }
+
+// SetWriteDeadline is SetDeadline for writing alone.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.below.SetWriteDeadline(t) }
+
+// Handshake is HandshakeContext without a context.
+func (c *Conn) Handshake() error { return c.HandshakeContext(context.Background()) }
+
+// HandshakeContext runs the handshake to its end, if it has not come there yet.
+// When it fails, the client was sent its alert before the error comes back: a
+// [net.OpError] whose Op is "local error", or "remote error" where the alert
+// was the client's.
+//
+// If ctx ends first, the connection below is closed and the error is the
+// context's. Once the handshake is complete, ctx is of no account.
+func (c *Conn) HandshakeContext(ctx context.Context) (err error) {
+	if c.handshakeDone.Load() {
+		return nil
+	}
+	if ctx.Done() != nil {
+		closed := make(chan struct{})
+		stop := context.AfterFunc(ctx, func() {
+			defer close(closed)
+			_ = c.below.Close() // the context's error is the one that matters
+		})
+		defer func() {
+			if !stop() {
+				<-closed
+				err = ctx.Err()
+			}
+		}()
+	}
+
+	c.handshakeMutex.Lock()
+	defer c.handshakeMutex.Unlock()
+	if c.handshakeErr != nil || c.handshakeDone.Load() {
+		return c.handshakeErr
+	}
+	c.in.Lock()
+	defer c.in.Unlock()
+	if c.handshaking == nil {
+		c.handshaking = newHandshake(c)
+	}
+	if err := c.handshaking.run(); err != nil {
+		err = c.fail(err)
+		if !isTemporary(err) {
+			c.handshaking, c.handshakeErr = nil, err
+		}
+		return err
+	}
+	c.handshaking = nil
+	c.in.endHandshake()
+	c.handshakeDone.Store(true)
+	return nil
+}
+
+// ConnectionState describes the connection as crypto/tls would. Its
+// ExportKeyingMaterial does not work: [Conn.ExportKeyingMaterial] does.
+func (c *Conn) ConnectionState() tls.ConnectionState {
+	c.handshakeMutex.Lock()
+	defer c.handshakeMutex.Unlock()
+	return c.connectionStateLocked()
+}
+
+func (c *Conn) connectionStateLocked() tls.ConnectionState {
+	state := tls.ConnectionState{
+		Version:                    tls.VersionTLS12,
+		HandshakeComplete:          c.handshakeDone.Load(),
+		DidResume:                  c.resumed,
+		CipherSuite:                c.session.suite,
+		CurveID:                    c.session.group,
+		NegotiatedProtocol:         c.protocol,
+		NegotiatedProtocolIsMutual: true,
+		ServerName:                 c.session.serverName,
+		PeerCertificates:           c.session.peerCertificates,
+		VerifiedChains:             c.chains,
+	}
+	// A resumed session's is not unique without extended_master_secret
+	// (RFC 7627 §1).
+	if c.haveUnique && (!c.resumed || c.session.extendedMasterSecret) {
+		state.TLSUnique = append([]byte(nil), c.tlsUnique[:]...)
+	}
+	return state
+}
+
+// ExtendedMasterSecret says whether the session is bound to its handshake
+// (RFC 7627).
+func (c *Conn) ExtendedMasterSecret() bool {
+	c.handshakeMutex.Lock()
+	defer c.handshakeMutex.Unlock()
+	return c.session.extendedMasterSecret
+}
+
+// EncryptThenMAC says whether records are encrypted first (RFC 7366). With
+// AES-GCM that is not a question, and the answer false.
+func (c *Conn) EncryptThenMAC() bool {
+	c.handshakeMutex.Lock()
+	defer c.handshakeMutex.Unlock()
+	return c.etm
+}
+
+// ExportKeyingMaterial returns length bytes that both sides derive for a label
+// and a context (RFC 5705 §4); a nil context is none. It fails before the
+// handshake is complete, and without extended_master_secret (RFC 7627 §5.4).
+func (c *Conn) ExportKeyingMaterial(label string, context []byte, length int) ([]byte, error) {
+	c.handshakeMutex.Lock()
+	defer c.handshakeMutex.Unlock()
+	if !c.handshakeDone.Load() {
+		return nil, errors.New("tls12: handshake is not complete")
+	}
+	if !c.session.extendedMasterSecret {
+		return nil, errors.New("tls12: no keying material without extended_master_secret")
+	}
+	hash := suiteByID(c.session.suite).hash
+	return exportKeyingMaterial(hash, c.session.masterSecret, c.randoms[0][:], c.randoms[1][:], label, context, length)
+}

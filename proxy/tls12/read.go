@@ -1,0 +1,345 @@
+package tls12
+
+import (
+	"io"
+	"net"
+	"sync"
+)
+
+// Content types (RFC 5246 §6.2.1).
+const (
+	recordChangeCipherSpec uint8 = 20
+	recordAlert            uint8 = 21
+	recordHandshake        uint8 = 22
+	recordApplicationData  uint8 = 23
+)
+
+const (
+	// maxUseless is how many records in a row may bring nothing: warnings and
+	// empty records.
+	maxUseless = 16
+
+	// maxMessage is the longest handshake message, in bytes without its header.
+	// ClientHello and Certificate are the only ones that clients can make
+	// longer than a few hundred.
+	maxMessage = 64 << 10
+
+	// maxHandshakeBytes is the most that a client may send until the handshake
+	// is complete, record headers included: two messages as long as can be, each
+	// in records that are not too small.
+	maxHandshakeBytes = 4 * maxMessage
+
+	// maxRenegotiations is how many times a client is told that there is no
+	// renegotiation.
+	maxRenegotiations = 4
+)
+
+// inbound is the client's direction of a connection.
+type inbound struct {
+	sync.Mutex
+	err error // the first that is permanent
+
+	half    halfConn
+	reader  recordReader
+	useless int // records in a row that brought nothing
+
+	// Until the handshake is complete.
+	received  int  // bytes, record headers included
+	versioned bool // the version is settled
+	messages  []byte
+	consumed  int // bytes of messages that are the last one returned
+
+	plaintext []byte // not yet read, in the reader's buffer
+	hello     skipper
+}
+
+// endHandshake lets go of what only a handshake needs.
+func (in *inbound) endHandshake() { in.messages, in.consumed = nil, 0 }
+
+// record reads and opens the next record that is not a warning. Its data is
+// valid until the next call.
+func (in *inbound) record(below io.Reader) (recordType uint8, data []byte, err error) {
+	for {
+		if err := in.reader.readHeader(below); err != nil {
+			return 0, nil, err
+		}
+		if err := in.checkHeader(); err != nil {
+			return 0, nil, err
+		}
+		fragment, err := in.reader.readFragment(below)
+		if err != nil {
+			return 0, nil, err
+		}
+		recordType := in.reader.recordType()
+		data, err := in.half.open(recordType, in.reader.version(), fragment)
+		if err != nil {
+			return 0, nil, refuse(err.(alert), "record of type %d and %d bytes", recordType, len(fragment))
+		}
+		if recordType != recordAlert {
+			return recordType, data, nil
+		}
+		if err := in.heed(data); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+// checkHeader judges a record before anything is read, or held, for it.
+func (in *inbound) checkHeader() error {
+	recordType, version, length := in.reader.recordType(), in.reader.version(), in.reader.length()
+	switch {
+	case recordType < recordChangeCipherSpec || recordType > recordApplicationData:
+		return refuse(alertUnexpectedMessage, "record of type %d", recordType)
+	// Before there is a version, any {03,XX} has to do (RFC 5246 appendix E.1).
+	case version>>8 != recordVersion>>8 || in.versioned && version != recordVersion:
+		return refuse(alertProtocolVersion, "record of version %#04x", version)
+	// RFC 5246 §6.2.1, §6.2.3.
+	case length > maxCiphertext || !in.half.protected && length > maxPlaintext:
+		return refuse(alertRecordOverflow, "record of %d bytes", length)
+	}
+	return nil
+}
+
+// heed takes an alert (RFC 5246 §7.2). The error is nil for a warning.
+func (in *inbound) heed(data []byte) error {
+	if len(data) != 2 {
+		return refuse(alertDecodeError, "alert of %d bytes", len(data))
+	}
+	level, description := data[0], alert(data[1])
+	switch {
+	case description == alertCloseNotify:
+		return io.EOF
+	case level == alertLevelFatal:
+		return &clientAlert{description}
+	case level == alertLevelWarning:
+		return in.countUseless()
+	}
+	return refuse(alertIllegalParameter, "alert of level %d", level)
+}
+
+func (in *inbound) countUseless() error {
+	if in.useless++; in.useless > maxUseless {
+		return refuse(alertUnexpectedMessage, "%d records in a row that bring nothing", in.useless)
+	}
+	return nil
+}
+
+// message returns the next handshake message, its header included (RFC 5246
+// §7.4). A message of another type than the wanted one is refused when its
+// first byte has come, and one that is too long when its header has. The
+// message is valid until the next call.
+func (in *inbound) message(below io.Reader, want uint8) ([]byte, error) {
+	in.messages = in.messages[in.consumed:]
+	in.consumed = 0
+	for {
+		if have := in.messages; len(have) > 0 {
+			if have[0] != want {
+				return nil, refuse(alertUnexpectedMessage, "message of type %d instead of %d", have[0], want)
+			}
+			if len(have) >= messageHeaderLen {
+				length := int(have[1])<<16 | int(have[2])<<8 | int(have[3])
+				if length > maxMessage {
+					return nil, refuse(alertIllegalParameter, "message of type %d and %d bytes", want, length)
+				}
+				if len(have) >= messageHeaderLen+length {
+					in.consumed = messageHeaderLen + length
+					return have[:in.consumed:in.consumed], nil
+				}
+			}
+		}
+		data, err := in.handshakeRecord(below, recordHandshake)
+		if err != nil {
+			return nil, err
+		}
+		in.messages = append(in.messages, data...)
+	}
+}
+
+// changeCipherSpec reads a ChangeCipherSpec message (RFC 5246 §7.1), which may
+// not come inside another one.
+func (in *inbound) changeCipherSpec(below io.Reader) error {
+	if in.moreMessages() {
+		return refuse(alertUnexpectedMessage, "%d handshake bytes before ChangeCipherSpec", len(in.messages)-in.consumed)
+	}
+	data, err := in.handshakeRecord(below, recordChangeCipherSpec)
+	if err != nil {
+		return err
+	}
+	if len(data) != 1 || data[0] != 1 {
+		return refuse(alertDecodeError, "ChangeCipherSpec of %d bytes", len(data))
+	}
+	return nil
+}
+
+// moreMessages says whether anything came behind the last message. Nothing may
+// where keys change, nor where it is our turn: those bytes were not protected
+// as the next message has to be.
+func (in *inbound) moreMessages() bool { return len(in.messages) > in.consumed }
+
+// handshakeRecord reads a record of the type that is due in a handshake.
+func (in *inbound) handshakeRecord(below io.Reader, want uint8) ([]byte, error) {
+	recordType, data, err := in.record(below)
+	if err != nil {
+		return nil, err
+	}
+	in.received += recordHeaderLen + len(data)
+	switch {
+	case recordType != want:
+		return nil, refuse(alertUnexpectedMessage, "record of type %d instead of %d", recordType, want)
+	case len(data) == 0: // RFC 5246 §6.2.1
+		return nil, refuse(alertUnexpectedMessage, "empty record of type %d", recordType)
+	case in.received > maxHandshakeBytes:
+		return nil, refuse(alertUnexpectedMessage, "more than %d bytes in a handshake", maxHandshakeBytes)
+	}
+	in.useless = 0
+	return data, nil
+}
+
+// Read reads what the client sent. io.EOF is the client's close_notify, or the
+// end of the connection below between two records; inside a record, that is
+// io.ErrUnexpectedEOF. While Read waits, no buffer is held.
+func (c *Conn) Read(b []byte) (int, error) {
+	if err := c.Handshake(); err != nil {
+		return 0, err
+	}
+	if len(b) == 0 {
+		return 0, nil
+	}
+	c.in.Lock()
+	defer c.in.Unlock()
+	for len(c.in.plaintext) == 0 {
+		if err := c.readApplicationData(); err != nil {
+			return 0, c.fail(err)
+		}
+	}
+	n := copy(b, c.in.plaintext)
+	if c.in.plaintext = c.in.plaintext[n:]; len(c.in.plaintext) == 0 {
+		c.in.plaintext = nil
+		c.in.reader.release()
+	}
+	return n, nil
+}
+
+// readApplicationData reads a record, and takes what it brings.
+func (c *Conn) readApplicationData() error {
+	in := &c.in
+	if in.err != nil {
+		return in.err
+	}
+	recordType, data, err := in.record(c.below)
+	if err != nil {
+		return err
+	}
+	switch {
+	case recordType == recordApplicationData && len(data) == 0:
+		return in.countUseless()
+	case recordType == recordApplicationData:
+		in.useless = 0
+		in.plaintext = data
+		return nil
+	case recordType == recordHandshake && len(data) > 0:
+		return c.refuseRenegotiation(data)
+	}
+	return refuse(alertUnexpectedMessage, "record of type %d and %d bytes after the handshake", recordType, len(data))
+}
+
+// refuseRenegotiation answers a ClientHello after the first one, which the
+// client may send whenever it likes, with a warning (RFC 5246 §7.2.2,
+// no_renegotiation). Its bytes are counted and not kept.
+func (c *Conn) refuseRenegotiation(data []byte) error {
+	before := c.in.hello.messages
+	if err := c.in.hello.skip(data); err != nil {
+		return err
+	}
+	for range c.in.hello.messages - before {
+		if err := c.out.warn(c.below, alertNoRenegotiation); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A skipper finds the ends of ClientHello messages that nobody reads.
+type skipper struct {
+	header   [messageHeaderLen]byte
+	have     int // bytes of the header
+	rest     int // bytes of the message that are still to come
+	messages int // that have come to their end
+}
+
+func (s *skipper) skip(data []byte) error {
+	for len(data) > 0 {
+		if s.have < messageHeaderLen {
+			n := copy(s.header[s.have:], data)
+			s.have += n
+			data = data[n:]
+			if s.header[0] != typeClientHello {
+				return refuse(alertUnexpectedMessage, "message of type %d after the handshake", s.header[0])
+			}
+			if s.have < messageHeaderLen {
+				return nil
+			}
+			s.rest = int(s.header[1])<<16 | int(s.header[2])<<8 | int(s.header[3])
+			if s.rest > maxMessage {
+				return refuse(alertIllegalParameter, "message of type %d and %d bytes", s.header[0], s.rest)
+			}
+		}
+		n := min(s.rest, len(data))
+		s.rest -= n
+		data = data[n:]
+		if s.rest > 0 {
+			return nil
+		}
+		s.have = 0
+		if s.messages++; s.messages > maxRenegotiations {
+			return refuse(alertUnexpectedMessage, "renegotiation, for the time number %d", s.messages)
+		}
+	}
+	return nil
+}
+
+// isTemporary says whether what failed with err may be called again. The
+// connection below says so by itself and not by an error that it wraps: faults
+// wrap what callbacks return.
+func isTemporary(err error) bool {
+	e, ok := err.(net.Error)
+	//lint:ignore SA1019 deprecated for being vague, and yet what crypto/tls goes by
+	return ok && e.Temporary()
+}
+
+// permanent is an error that is returned again and again, and so isn't
+// temporary.
+type permanent struct{ err net.Error }
+
+func (p permanent) Error() string { return p.err.Error() }
+func (p permanent) Unwrap() error { return p.err }
+func (p permanent) Timeout() bool { return p.err.Timeout() }
+func (permanent) Temporary() bool { return false }
+
+// fail returns the error to give to the caller for one that came up while
+// reading or handshaking. Unless it is temporary, it ends the direction, and if
+// it calls for an alert, the connection: the client is sent the alert first.
+// c.in must be locked.
+func (c *Conn) fail(err error) error {
+	in := &c.in
+	if in.err != nil {
+		return in.err
+	}
+	if isTemporary(err) {
+		return err
+	}
+	switch e := err.(type) {
+	case *fault:
+		err = localError(e)
+		c.out.end(c.below, e.alert, err)
+	case *clientAlert:
+		err = remoteError(e)
+		c.out.endSilently(err)
+	case net.Error:
+		err = permanent{e}
+	}
+	in.err = err
+	in.messages, in.consumed = nil, 0
+	in.reader.drop()
+	return err
+}
