@@ -41,7 +41,7 @@ unit:
 	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v '/e2e$$')
 
 e2e:
-	$(GO) test -timeout 10m $(E2E)
+	$(GO) test -count=1 -timeout 10m $(E2E)
 
 ## build: the static binary, bin/suitegate
 build:

@@ -24,6 +24,7 @@ type brokers struct {
 
 // broker is one running broker, by the plaintext addresses it listens on.
 type broker struct {
+	process   *process
 	addresses map[string]string // by protocol
 	missing   string            // what is not installed, if it is not
 	err       error
@@ -56,6 +57,7 @@ func (b *broker) launch(name string, start launch) {
 			return
 		}
 		p, probes, err := start(dir)
+		b.process = p
 		if what, ok := errors.AsType[notInstalled](err); ok {
 			b.missing = string(what)
 			return
@@ -86,6 +88,11 @@ func (b *broker) use(t *testing.T) map[string]string {
 	if b.err != nil {
 		t.Fatal(b.err)
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("end of the log of %s:\n%s", b.process.name, b.process.output())
+		}
+	})
 	return b.addresses
 }
 

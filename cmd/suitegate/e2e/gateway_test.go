@@ -127,6 +127,9 @@ func startGateway(t *testing.T, c config, wrapper ...string) *gateway {
 // that is to run it, if any.
 func launchGateway(t *testing.T, c config, wrapper ...string) *gateway {
 	t.Helper()
+	if err := lookAtSource(); err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	g := &gateway{file: filepath.Join(dir, "suitegate.yml"), log: newLogLines()}
 	c.write(t, g.file)

@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -30,6 +32,7 @@ func testAll(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}
+	os.Setenv("TMPDIR", run.dir) // for t.TempDir, so that nothing stays anywhere
 	if run.reaper, err = startReaper(run.dir); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
@@ -62,6 +65,18 @@ func build(dir string) (string, error) {
 	}
 	return program, nil
 }
+
+// lookAtSource opens all of the gateway's source. go test takes the result of a
+// test from its cache unless something has changed that the test itself opened,
+// and what the compiler opens in TestMain it does not see.
+var lookAtSource = sync.OnceValue(func() error {
+	return filepath.WalkDir("../../..", func(_ string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Name() == ".git" {
+			return fs.SkipDir
+		}
+		return err
+	})
+})
 
 // inCI says whether a missing tool is a failure.
 func inCI() bool { return os.Getenv("CI") == "true" }

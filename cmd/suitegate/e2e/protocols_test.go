@@ -59,7 +59,7 @@ func TestWrongProtocol(t *testing.T) {
 		{"websocket", helloMQTT311, badRequest, true, "MQTT on the WebSocket listener"},
 		{"auto", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", nothing, false, "TLS inside TLS on the auto listener"},
 		{"auto", helloSSH, nothing, false, "SSH on the auto listener"},
-		{"auto", "what is this\n", nothing, false, `unknown protocol on the auto listener: begins with "what is this\n"`},
+		{"auto", "what is this", nothing, false, `unknown protocol on the auto listener: begins with "what"`},
 	}
 	for _, test := range tests {
 		t.Run(test.err, func(t *testing.T) {
