@@ -226,7 +226,7 @@ func boundsFor(payloadLen, macLen int) secretBounds {
 }
 
 // TestSecretLengthMAC compares with crypto/hmac for every length of content in
-// payloads of every length, so that every position of the end in the hash's
+// payloads of many lengths, so that every position of the end in the hash's
 // blocks occurs.
 func TestSecretLengthMAC(t *testing.T) {
 	for _, scheme := range paddedSchemes() {
@@ -234,11 +234,7 @@ func TestSecretLengthMAC(t *testing.T) {
 			mac := newSecretLengthMAC(scheme.suite.mac, scheme.mac)
 			reference := hmac.New(scheme.suite.mac.New, scheme.mac)
 			header := macHeader(payloadOf(13))
-			step := 1
-			if testing.Short() {
-				step = 5
-			}
-			for size := scheme.suite.macLen + 1; size < 560; size += step {
+			for size := scheme.suite.macLen + 1; size < 560; size += 7 {
 				payload := payloadOf(size)
 				bounds := boundsFor(size, scheme.suite.macLen)
 				for n := bounds.min; n <= bounds.max; n++ {
