@@ -33,8 +33,9 @@ type config struct {
 }
 
 type certificateConfig struct {
-	Name  string            `yaml:"name"`
-	Files map[string]string `yaml:"files"`
+	Name       string              `yaml:"name"`
+	Files      map[string]string   `yaml:"files,omitempty"`
+	SelfSigned map[string][]string `yaml:"self_signed,omitempty"`
 }
 
 type policyConfig struct {
@@ -75,8 +76,7 @@ func (c config) write(t *testing.T, file string) {
 	}
 	if c.Certificates == nil {
 		for _, name := range []string{"rsa", "ecdsa"} {
-			path := filepath.Join(pki(t).dir, name)
-			c.Certificates = append(c.Certificates, certificateConfig{name, map[string]string{"certificate": path + ".crt", "key": path + ".key"}})
+			c.Certificates = append(c.Certificates, pki(t).files(name, name))
 		}
 	}
 	listeners := make([]listenerConfig, len(c.Listeners))

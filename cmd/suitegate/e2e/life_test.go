@@ -100,7 +100,7 @@ func TestBadReload(t *testing.T) {
 			c.Listeners = append(slices.Clone(good), listenerConfig{Name: "taken", Address: taken, Protocol: "tcp", Policy: "rabbitmq", Upstream: "echo"})
 		}, "address already in use"},
 		{"no key", func() {
-			c.Certificates = []certificateConfig{{"none", map[string]string{"certificate": "none.crt", "key": "none.key"}}}
+			c.Certificates = []certificateConfig{{Name: "none", Files: map[string]string{"certificate": "none.crt", "key": "none.key"}}}
 		}, "no such file"},
 	}
 	for i, mistake := range mistakes {
@@ -246,15 +246,13 @@ func TestStartRefused(t *testing.T) {
 		{"two listeners on one address", func(c *config) { c.Listeners = []listenerConfig{listen("one", free), listen("two", free)} },
 			[]string{free}},
 		{"key of another certificate", func(c *config) {
-			dir := pki(t).dir
-			c.Certificates = []certificateConfig{{"mixed", map[string]string{"certificate": dir + "/rsa.crt", "key": dir + "/ecdsa.key"}}}
+			c.Certificates = []certificateConfig{pki(t).files("rsa", "ecdsa")}
 		}, []string{"key"}},
 		{"unreadable certificate", func(c *config) {
-			c.Certificates = []certificateConfig{{"none", map[string]string{"certificate": "none.crt", "key": "none.key"}}}
+			c.Certificates = []certificateConfig{{Name: "none", Files: map[string]string{"certificate": "none.crt", "key": "none.key"}}}
 		}, []string{"none.crt", "no such file"}},
 		{"a key that the policy cannot use", func(c *config) {
-			dir := pki(t).dir
-			c.Certificates = []certificateConfig{{"ecdsa", map[string]string{"certificate": dir + "/ecdsa.crt", "key": dir + "/ecdsa.key"}}}
+			c.Certificates = []certificateConfig{pki(t).files("ecdsa", "ecdsa")}
 		}, []string{"TLSv1.2", "RSA"}},
 	}
 	for _, test := range tests {

@@ -22,7 +22,8 @@ import (
 )
 
 // authority is a certificate authority of the tests' own, with what it issued
-// for the gateway: an RSA and an ECDSA certificate for localhost.
+// for the gateway: "rsa" and "ecdsa" for localhost, and "other" for
+// other.example, of RSA.
 type authority struct {
 	dir   string
 	root  string // PEM file that clients trust
@@ -70,22 +71,32 @@ var newAuthority = sync.OnceValues(func() (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	for serial, key := range []crypto.Signer{rsaKey, ecdsaKey} {
-		name := []string{"rsa", "ecdsa"}[serial]
+	for serial, certificate := range []struct {
+		name, host string
+		key        crypto.Signer
+	}{{"rsa", "localhost", rsaKey}, {"ecdsa", "localhost", ecdsaKey}, {"other", "other.example", rsaKey}} {
 		leaf := &x509.Certificate{
-			SerialNumber: big.NewInt(int64(serial) + 2), Subject: pkix.Name{CommonName: name},
+			SerialNumber: big.NewInt(int64(serial) + 2), Subject: pkix.Name{CommonName: certificate.name},
 			NotBefore: root.NotBefore, NotAfter: root.NotAfter,
 			KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-			DNSNames:    []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+			DNSNames:    []string{certificate.host}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		}
-		if err := a.issue(name, leaf, key, root, rootKey); err != nil {
+		if err := a.issue(certificate.name, leaf, certificate.key, root, rootKey); err != nil {
 			return nil, err
 		}
 	}
 	a.store = sync.OnceValues(a.javaStore)
 	return a, nil
 })
+
+// files is an entry of the gateway's configuration.
+func (a *authority) files(certificate, key string) certificateConfig {
+	return certificateConfig{Name: certificate, Files: map[string]string{
+		"certificate": filepath.Join(a.dir, certificate+".crt"),
+		"key":         filepath.Join(a.dir, key+".key"),
+	}}
+}
 
 // issue signs template and writes name.crt and name.key. A template that is
 // its own parent becomes a certificate that can be trusted.
