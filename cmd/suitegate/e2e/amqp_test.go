@@ -72,8 +72,9 @@ func exchangeAMQP091(t *testing.T, server endpoint) {
 	})
 }
 
-// exchangeAMQP10 sends and receives over one AMQP 1.0 session.
-func exchangeAMQP10(t *testing.T, server endpoint, sasl amqp10.SASLType) {
+// exchangeAMQP10 sends to an address and receives from it over one AMQP 1.0
+// session. The address is one of RabbitMQ's forms, such as "/queue/name".
+func exchangeAMQP10(t *testing.T, server endpoint, sasl amqp10.SASLType, address string) {
 	ctx, cancel := context.WithTimeout(t.Context(), exchangeLimit)
 	defer cancel()
 	conn, err := amqp10.Dial(ctx, "amqps://"+server.address, &amqp10.ConnOptions{SASLType: sasl, TLSConfig: server.tls})
@@ -85,7 +86,6 @@ func exchangeAMQP10(t *testing.T, server endpoint, sasl amqp10.SASLType) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := "/queue/" + destination(t)
 	sender, err := session.NewSender(ctx, address, nil)
 	if err != nil {
 		t.Fatal(err)

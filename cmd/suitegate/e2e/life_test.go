@@ -242,7 +242,8 @@ func TestStartRefused(t *testing.T) {
 			c.Listeners[0].Policy = "rabitmq"
 			c.Listeners[0].Upstream = "ecco"
 			c.DrainTimeout = "soon"
-		}, []string{"rabitmq", "ecco", "soon", "did you mean"}},
+			c.Log = map[string]string{"colour": "blue"}
+		}, []string{"rabitmq", "ecco", "soon", "colour", "did you mean"}},
 		{"two listeners on one address", func(c *config) { c.Listeners = []listenerConfig{listen("one", free), listen("two", free)} },
 			[]string{free}},
 		{"key of another certificate", func(c *config) {

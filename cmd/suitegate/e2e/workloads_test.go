@@ -21,10 +21,10 @@ type workload struct {
 var workloads = []workload{
 	{"amqp-0-9-1", "amqp", "rabbitmq", "rabbitmq-amqp", exchangeAMQP091},
 	{"amqp-1.0-plain", "amqp", "rabbitmq", "rabbitmq-amqp", func(t *testing.T, server endpoint) {
-		exchangeAMQP10(t, server, amqp10.SASLTypePlain("guest", "guest"))
+		exchangeAMQP10(t, server, amqp10.SASLTypePlain("guest", "guest"), "/queue/"+destination(t))
 	}},
 	{"amqp-1.0-anonymous", "amqp", "activemq", "rabbitmq-amqp", func(t *testing.T, server endpoint) {
-		exchangeAMQP10(t, server, amqp10.SASLTypeAnonymous())
+		exchangeAMQP10(t, server, amqp10.SASLTypeAnonymous(), "/topic/"+destination(t))
 	}},
 	{"stomp-rabbitmq", "stomp", "rabbitmq", "rabbitmq-stomp", func(t *testing.T, server endpoint) {
 		exchangeSTOMP(t, server.dial(t), prefetchRabbitMQ)
