@@ -136,17 +136,18 @@ func (c *Conn) ConnectionState() tls.ConnectionState {
 
 func (c *Conn) connectionStateLocked() tls.ConnectionState {
 	state := tls.ConnectionState{
-		Version:                    tls.VersionTLS12,
-		HandshakeComplete:          c.handshakeDone.Load(),
-		DidResume:                  c.resumed,
-		CipherSuite:                c.session.suite,
-		CurveID:                    c.session.group,
-		NegotiatedProtocol:         c.protocol,
-		NegotiatedProtocolIsMutual: true,
-		ServerName:                 c.session.serverName,
-		PeerCertificates:           c.session.peerCertificates,
-		VerifiedChains:             c.chains,
+		Version:            tls.VersionTLS12,
+		HandshakeComplete:  c.handshakeDone.Load(),
+		DidResume:          c.resumed,
+		CipherSuite:        c.session.suite,
+		CurveID:            c.session.group,
+		NegotiatedProtocol: c.protocol,
+		ServerName:         c.session.serverName,
+		PeerCertificates:   c.session.peerCertificates,
+		VerifiedChains:     c.chains,
 	}
+	//lint:ignore SA1019 crypto/tls sets it too
+	state.NegotiatedProtocolIsMutual = true
 	// A resumed session's is not unique without extended_master_secret
 	// (RFC 7627 §1).
 	if c.haveUnique && (!c.resumed || c.session.extendedMasterSecret) {

@@ -150,6 +150,7 @@ func (a *rsaAgreement) premasterSecret(body cryptobyte.String) ([]byte, error) {
 	// is wrongly padded or long, in constant time. Its error is left for
 	// ciphertexts that are no number below the modulus, which any observer can
 	// see.
+	//lint:ignore SA1019 dangerous, and what these suites are
 	secret, err := a.key.Decrypt(rand.Reader, ciphertext, &rsa.PKCS1v15DecryptOptions{SessionKeyLen: masterSecretLen})
 	if err != nil || len(secret) != masterSecretLen {
 		return random, nil

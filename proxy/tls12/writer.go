@@ -62,12 +62,8 @@ func (w *recordWriter) flush(below io.Writer) error {
 	if w.sealed == nil {
 		return nil
 	}
-	for w.sent < len(*w.sealed) {
-		n, err := below.Write((*w.sealed)[w.sent:])
-		w.sent += n
-		if w.sent == len(*w.sealed) {
-			break
-		}
+	n, err := below.Write((*w.sealed)[w.sent:])
+	if w.sent += n; w.sent < len(*w.sealed) {
 		if err == nil {
 			err = io.ErrShortWrite
 		}
