@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,90 +10,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
-
-	"go.yaml.in/yaml/v4"
 )
-
-// The configuration file, as far as the tests use it.
-
-type config struct {
-	Admin        map[string]string         `yaml:"admin"`
-	Log          map[string]string         `yaml:"log,omitempty"`
-	Storage      string                    `yaml:"storage"`
-	DrainTimeout string                    `yaml:"drain_timeout,omitempty"`
-	Certificates []certificateConfig       `yaml:"certificates"`
-	Policies     map[string]policyConfig   `yaml:"policies,omitempty"`
-	Upstreams    map[string]upstreamConfig `yaml:"upstreams"`
-	Listeners    []listenerConfig          `yaml:"listeners"`
-}
-
-type certificateConfig struct {
-	Name       string              `yaml:"name"`
-	Files      map[string]string   `yaml:"files,omitempty"`
-	SelfSigned map[string][]string `yaml:"self_signed,omitempty"`
-}
-
-type policyConfig struct {
-	TLS12 []string `yaml:"tls12,omitempty"`
-	TLS13 []string `yaml:"tls13,omitempty"`
-}
-
-type upstreamConfig struct {
-	Nodes          []string `yaml:"nodes"`
-	ConnectTimeout string   `yaml:"connect_timeout,omitempty"`
-}
-
-type listenerConfig struct {
-	Name              string            `yaml:"name"`
-	Address           string            `yaml:"address"` // default: a port that the system picks
-	Protocol          string            `yaml:"protocol"`
-	Policy            string            `yaml:"policy"`
-	Certificates      []string          `yaml:"certificates,omitempty"`
-	Upstream          string            `yaml:"upstream,omitempty"`
-	Upstreams         map[string]string `yaml:"upstreams,omitempty"`
-	HandshakeTimeout  string            `yaml:"handshake_timeout,omitempty"`
-	FirstBytesTimeout string            `yaml:"first_bytes_timeout,omitempty"`
-	MaxConnections    int               `yaml:"max_connections,omitempty"`
-}
-
-// write makes the file, with the certificates of the authority and an admin
-// address unless the test has its own.
-func (c config) write(t *testing.T, file string) {
-	t.Helper()
-	if c.Admin == nil {
-		c.Admin = map[string]string{"address": "127.0.0.1:0"}
-	}
-	if c.Storage == "" {
-		c.Storage = filepath.Dir(file)
-	}
-	if c.DrainTimeout == "" {
-		c.DrainTimeout = "5s"
-	}
-	if c.Certificates == nil {
-		for _, name := range []string{"rsa", "ecdsa"} {
-			c.Certificates = append(c.Certificates, pki(t).files(name, name))
-		}
-	}
-	listeners := make([]listenerConfig, len(c.Listeners))
-	for i, l := range c.Listeners {
-		if l.Address == "" {
-			l.Address = "127.0.0.1:0"
-		}
-		listeners[i] = l
-	}
-	c.Listeners = listeners
-	text, err := yaml.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // gateway is a running suitegate.
 type gateway struct {
@@ -141,6 +60,10 @@ func launchGateway(t *testing.T, c config, wrapper ...string) *gateway {
 	if g.process, err = start("suitegate", dir, cmd); err != nil {
 		t.Fatal(err)
 	}
+	go func() {
+		<-g.process.done
+		g.log.end()
+	}()
 	t.Cleanup(func() {
 		g.process.signal(syscall.SIGKILL)
 		<-g.process.done
@@ -292,127 +215,4 @@ func (g *gateway) get(t *testing.T, path string) (status int, body string) {
 		t.Fatal(err)
 	}
 	return response.StatusCode, string(text)
-}
-
-// record is one line of the gateway's log.
-type record map[string]any
-
-func (r record) text(key string) string    { s, _ := r[key].(string); return s }
-func (r record) number(key string) float64 { n, _ := r[key].(float64); return n }
-
-// want compares fields of the line. A field that must not be there is nil.
-func (r record) want(t *testing.T, fields record) {
-	t.Helper()
-	for key, value := range fields {
-		if n, ok := value.(int); ok {
-			value = float64(n) // as JSON has it
-		}
-		if r[key] != value {
-			t.Errorf("log line has %s=%v, want %v\n%v", key, r[key], value, r)
-		}
-	}
-}
-
-// logLines takes what the gateway prints.
-type logLines struct {
-	mu      sync.Mutex
-	raw     bytes.Buffer
-	parsed  int           // bytes of raw
-	records []record      // lines that are JSON
-	taken   int           // connections that next has returned
-	changed chan struct{} // closed and replaced when records grows
-}
-
-func newLogLines() *logLines { return &logLines{changed: make(chan struct{})} }
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.raw.Write(p)
-	before := len(l.records)
-	for {
-		rest := l.raw.Bytes()[l.parsed:]
-		end := bytes.IndexByte(rest, '\n')
-		if end < 0 {
-			break
-		}
-		var r record
-		if json.Unmarshal(rest[:end], &r) == nil {
-			l.records = append(l.records, r)
-		}
-		l.parsed += end + 1
-	}
-	if len(l.records) > before {
-		close(l.changed)
-		l.changed = make(chan struct{})
-	}
-	return len(p), nil
-}
-
-func (l *logLines) all() []byte {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return bytes.Clone(l.raw.Bytes())
-}
-
-func (l *logLines) connections() []record {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return connectionLines(l.records)
-}
-
-func connectionLines(records []record) []record {
-	var lines []record
-	for _, r := range records {
-		if r.text("msg") == "connection" {
-			lines = append(lines, r)
-		}
-	}
-	return lines
-}
-
-// await returns the newest line with a message that fits, when there is one.
-func (l *logLines) await(t *testing.T, message string, fits func(record) bool) record {
-	t.Helper()
-	return l.search(t, message, func(records []record) (record, bool) {
-		for i := len(records) - 1; i >= 0; i-- {
-			if r := records[i]; r.text("msg") == message && (fits == nil || fits(r)) {
-				return r, true
-			}
-		}
-		return nil, false
-	})
-}
-
-// next returns the next connection's line.
-func (l *logLines) next(t *testing.T) record {
-	t.Helper()
-	return l.search(t, "connection", func(records []record) (record, bool) {
-		lines := connectionLines(records)
-		if len(lines) <= l.taken {
-			return nil, false
-		}
-		l.taken++
-		return lines[l.taken-1], true
-	})
-}
-
-// search calls find, which may look at l, whenever there are new lines.
-func (l *logLines) search(t *testing.T, what string, find func([]record) (record, bool)) record {
-	t.Helper()
-	limit := time.After(patience)
-	for {
-		l.mu.Lock()
-		r, ok := find(l.records)
-		changed := l.changed
-		l.mu.Unlock()
-		if ok {
-			return r
-		}
-		select {
-		case <-changed:
-		case <-limit:
-			t.Fatalf("no line %q in the log", what)
-		}
-	}
 }

@@ -95,8 +95,8 @@ type process struct {
 	done chan struct{} // closed when it has ended
 }
 
-// start runs cmd in a process group of its own until it ends, stop is called,
-// or the tests end. Output that has no reader yet goes to a file in dir.
+// start runs cmd in a process group of its own, until it ends or the tests do.
+// Output that has no reader yet goes to a file in dir.
 func start(name, dir string, cmd *exec.Cmd) (*process, error) {
 	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
 	if cmd.Stdout == nil {
@@ -126,6 +126,11 @@ func start(name, dir string, cmd *exec.Cmd) (*process, error) {
 
 // signal reaches the child and everything that it has started in its group.
 func (p *process) signal(s syscall.Signal) error {
+	select {
+	case <-p.done:
+		return os.ErrProcessDone // its number may be another's by now
+	default:
+	}
 	return syscall.Kill(-p.cmd.Process.Pid, s)
 }
 
@@ -138,7 +143,7 @@ func (p *process) output() string {
 	return string(out[max(0, len(out)-4000):])
 }
 
-// run executes a client program to its end and returns all that it printed.
+// runClient executes a program to its end and returns all that it printed.
 // It is killed, with its children, after a time that no working one takes.
 func runClient(t *testing.T, cmd *exec.Cmd) (string, error) {
 	t.Helper()

@@ -59,7 +59,7 @@ func TestBrokerDown(t *testing.T) {
 	}
 }
 
-// TestBrokerClosesAtOnce and those that follow have brokers that misbehave.
+// TestBrokerClosesAtOnce shows that a client hears of it at once too.
 func TestBrokerClosesAtOnce(t *testing.T) {
 	g := startStubGateway(t, stubBroker(t, func(net.Conn) {}))
 	for listener, hello := range map[string]string{"amqp": helloAMQP091, "openwire": helloOpenWire, "tcp": "anything"} {
@@ -77,6 +77,7 @@ func TestBrokerClosesAtOnce(t *testing.T) {
 	}
 }
 
+// TestBrokerResets shows that the log tells a reset from a close.
 func TestBrokerResets(t *testing.T) {
 	g := startStubGateway(t, stubBroker(t, func(conn net.Conn) {
 		io.ReadFull(conn, make([]byte, len(helloAMQP091)))

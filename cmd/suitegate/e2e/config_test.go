@@ -1,0 +1,85 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// config is the gateway's configuration file, as far as the tests use it.
+type config struct {
+	Admin        map[string]string         `yaml:"admin"`
+	Log          map[string]string         `yaml:"log,omitempty"`
+	Storage      string                    `yaml:"storage"`
+	DrainTimeout string                    `yaml:"drain_timeout,omitempty"`
+	Certificates []certificateConfig       `yaml:"certificates"`
+	Policies     map[string]policyConfig   `yaml:"policies,omitempty"`
+	Upstreams    map[string]upstreamConfig `yaml:"upstreams"`
+	Listeners    []listenerConfig          `yaml:"listeners"`
+}
+
+type certificateConfig struct {
+	Name       string              `yaml:"name"`
+	Files      map[string]string   `yaml:"files,omitempty"`
+	SelfSigned map[string][]string `yaml:"self_signed,omitempty"`
+}
+
+type policyConfig struct {
+	TLS12 []string `yaml:"tls12,omitempty"`
+	TLS13 []string `yaml:"tls13,omitempty"`
+}
+
+type upstreamConfig struct {
+	Nodes          []string `yaml:"nodes"`
+	ConnectTimeout string   `yaml:"connect_timeout,omitempty"`
+}
+
+type listenerConfig struct {
+	Name              string            `yaml:"name"`
+	Address           string            `yaml:"address"` // default: a port that the system picks
+	Protocol          string            `yaml:"protocol"`
+	Policy            string            `yaml:"policy"`
+	Certificates      []string          `yaml:"certificates,omitempty"`
+	Upstream          string            `yaml:"upstream,omitempty"`
+	Upstreams         map[string]string `yaml:"upstreams,omitempty"`
+	HandshakeTimeout  string            `yaml:"handshake_timeout,omitempty"`
+	FirstBytesTimeout string            `yaml:"first_bytes_timeout,omitempty"`
+	MaxConnections    int               `yaml:"max_connections,omitempty"`
+}
+
+// write makes the file, with the certificates of the authority and an admin
+// address unless the test has its own.
+func (c config) write(t *testing.T, file string) {
+	t.Helper()
+	if c.Admin == nil {
+		c.Admin = map[string]string{"address": "127.0.0.1:0"}
+	}
+	if c.Storage == "" {
+		c.Storage = filepath.Dir(file)
+	}
+	if c.DrainTimeout == "" {
+		c.DrainTimeout = "5s"
+	}
+	if c.Certificates == nil {
+		for _, name := range []string{"rsa", "ecdsa"} {
+			c.Certificates = append(c.Certificates, pki(t).files(name, name))
+		}
+	}
+	listeners := make([]listenerConfig, len(c.Listeners))
+	for i, l := range c.Listeners {
+		if l.Address == "" {
+			l.Address = "127.0.0.1:0"
+		}
+		listeners[i] = l
+	}
+	c.Listeners = listeners
+	text, err := yaml.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
