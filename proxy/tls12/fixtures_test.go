@@ -23,7 +23,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // pki is an authority, which clients and servers trust, and what it has signed.
 type pki struct {
 	roots  *x509.CertPool
-	caPEM  []byte
 	ca     *x509.Certificate
 	key    crypto.Signer
 	server *tls.Certificate // RSA-2048, for gate.test
