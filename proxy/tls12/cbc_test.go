@@ -59,6 +59,51 @@ func TestPaddingEveryLength(t *testing.T) {
 	}
 }
 
+// TestPaddingOfOneWrongByte has the MAC right where it would be without
+// padding, and then one byte that claims more: what accepts it can be read by
+// the last byte of a block at a time, as SSL 3.0 could (POODLE).
+func TestPaddingOfOneWrongByte(t *testing.T) {
+	for _, scheme := range cbcSchemes() {
+		opener := scheme.opener()
+		for last := 1; last < 256; last++ {
+			for blocks := range 20 {
+				opener.seq = 0
+				got, err := opener.open(typeData, 0x0303, scheme.forge(forgery{
+					payload: scheme.fitting(blocks, 0),
+					padding: []byte{byte(last)},
+				}))
+				if err != alertBadRecordMAC || got != nil {
+					t.Fatalf("%v, padding length %d: got %x, error %v, want %v", scheme, last, got, err, alertBadRecordMAC)
+				}
+			}
+		}
+	}
+}
+
+// TestEncryptThenMACOfNoBlocks has right MACs over what is too short for an IV
+// and padding, or not of whole blocks.
+func TestEncryptThenMACOfNoBlocks(t *testing.T) {
+	for _, scheme := range recordSchemes() {
+		if !scheme.encryptThenMAC {
+			continue
+		}
+		mac := hmac.New(scheme.suite.mac.New, scheme.mac)
+		opener := scheme.opener()
+		for size := range 100 {
+			if size >= 2*aes.BlockSize && size%aes.BlockSize == 0 {
+				continue
+			}
+			header := macHeader{8: typeData, 9: 3, 10: 3, 12: byte(size)}
+			ciphertext := payloadOf(size)
+			opener.seq = 0
+			got, err := opener.open(typeData, 0x0303, appendMAC(ciphertext, mac, &header, ciphertext))
+			if err != alertBadRecordMAC || got != nil {
+				t.Fatalf("%v, %d bytes: got %x, error %v, want %v", scheme, size, got, err, alertBadRecordMAC)
+			}
+		}
+	}
+}
+
 // TestPaddingBeyondRecord has padding that claims to be longer than what there
 // is for it.
 func TestPaddingBeyondRecord(t *testing.T) {
