@@ -1,0 +1,328 @@
+package tls12
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// names are what OpenSSL and GnuTLS call the suites.
+var names = map[uint16]struct{ openssl, gnutls string }{
+	0x009F: {"DHE-RSA-AES256-GCM-SHA384", "+DHE-RSA:+AES-256-GCM:+AEAD"},
+	0x009E: {"DHE-RSA-AES128-GCM-SHA256", "+DHE-RSA:+AES-128-GCM:+AEAD"},
+	0xC028: {"ECDHE-RSA-AES256-SHA384", "+ECDHE-RSA:+AES-256-CBC:+SHA384"},
+	0xC027: {"ECDHE-RSA-AES128-SHA256", "+ECDHE-RSA:+AES-128-CBC:+SHA256"},
+	0x006B: {"DHE-RSA-AES256-SHA256", "+DHE-RSA:+AES-256-CBC:+SHA256"},
+	0x0067: {"DHE-RSA-AES128-SHA256", "+DHE-RSA:+AES-128-CBC:+SHA256"},
+	0x0039: {"DHE-RSA-AES256-SHA", "+DHE-RSA:+AES-256-CBC:+SHA1"},
+	0x0033: {"DHE-RSA-AES128-SHA", "+DHE-RSA:+AES-128-CBC:+SHA1"},
+	0x003D: {"AES256-SHA256", "+RSA:+AES-256-CBC:+SHA256"},
+	0x003C: {"AES128-SHA256", "+RSA:+AES-128-CBC:+SHA256"},
+}
+
+// mebibyte is what goes each way: text, because gnutls-cli reads lines, and
+// sends each in a record of its own.
+var mebibyte = func() []byte {
+	random := rand.New(rand.NewPCG(5, 6))
+	b := make([]byte, 1<<20)
+	for i := range b {
+		if b[i] = 'a' + byte(random.IntN(26)); i%4000 == 3999 {
+			b[i] = '\n'
+		}
+	}
+	return b
+}()
+
+// A peerServer takes connections of clients that are other programs. Each one
+// is sent back what it sends.
+type peerServer struct {
+	net.Listener
+	results chan peerResult
+}
+
+type peerResult struct {
+	conn *Conn
+	err  error
+}
+
+// servePeers takes connections until the test ends. It closes a connection once
+// echo bytes, or the client's close_notify, have come.
+func servePeers(t *testing.T, config *Config, echo int) *peerServer {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &peerServer{l, make(chan peerResult, 4)}
+	done := make(chan struct{})
+	t.Cleanup(func() { l.Close(); <-done })
+	go func() {
+		defer close(done)
+		for {
+			below, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = below.SetDeadline(time.Now().Add(30 * time.Second))
+			conn := Server(below, config)
+			s.results <- peerResult{conn, echoTo(conn, echo)}
+		}
+	}()
+	return s
+}
+
+func echoTo(conn *Conn, n int) error {
+	defer conn.NetConn().Close()
+	data := make([]byte, n)
+	if read, err := io.ReadFull(conn, data); err == io.EOF {
+		return conn.Close() // the first of two connections
+	} else if err != nil {
+		return fmt.Errorf("after %d bytes: %w", read, err)
+	}
+	if _, err := conn.Write(data); err != nil {
+		return err
+	}
+	if err := conn.CloseWrite(); err != nil {
+		return err
+	}
+	_, _ = io.Copy(io.Discard, conn) // the client may close in whatever way it likes
+	return nil
+}
+
+func (s *peerServer) port() string { return fmt.Sprint(s.Addr().(*net.TCPAddr).Port) }
+
+// result is that of the next connection.
+func (s *peerServer) result(t *testing.T) *Conn {
+	t.Helper()
+	select {
+	case r := <-s.results:
+		if r.err != nil {
+			t.Fatal("server: ", r.err)
+		}
+		return r.conn
+	case <-time.After(30 * time.Second):
+		t.Fatal("no connection")
+		return nil
+	}
+}
+
+// runPeer runs a client, which has to be installed, with its input, and returns
+// its output.
+func runPeer(t *testing.T, env []string, input []byte, name string, args ...string) (stdout []byte) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		t.Fatalf("this test needs %s: %v", name, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdin = bytes.NewReader(input)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, errs.Bytes())
+	}
+	return out.Bytes()
+}
+
+// peerFiles writes what clients read from files.
+func peerFiles(t *testing.T) (authorities, withoutEMS, session string) {
+	dir := t.TempDir()
+	write := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	authorities = write("ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: testPKI().ca.Raw}))
+	withoutEMS = write("openssl.cnf", []byte("openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = defaults\n[defaults]\nOptions = -ExtendedMasterSecret\n"))
+	return authorities, withoutEMS, filepath.Join(dir, "session.pem")
+}
+
+// eachVariant runs f for every suite, with and without encrypt-then-MAC and
+// extended master secret.
+func eachVariant(t *testing.T, f func(t *testing.T, id uint16, etm, ems bool)) {
+	for _, id := range CipherSuites() {
+		for _, etm := range []bool{true, false} {
+			for _, ems := range []bool{true, false} {
+				if !suiteByID(id).isCBC() && !etm {
+					continue // it makes no difference
+				}
+				t.Run(fmt.Sprintf("%s EtM=%v EMS=%v", names[id].openssl, etm, ems), func(t *testing.T) {
+					t.Parallel()
+					f(t, id, etm, ems)
+				})
+			}
+		}
+	}
+}
+
+func peerConfig() *Config {
+	return &Config{Certificates: []tls.Certificate{*testPKI().server}, Tickets: testTickets(1)}
+}
+
+// checkPeer holds a connection against what the client was told to do.
+func checkPeer(t *testing.T, conn *Conn, id uint16, etm, ems, resumed bool) {
+	t.Helper()
+	etm = etm && suiteByID(id).isCBC()
+	s := conn.ConnectionState()
+	if s.Version != tls.VersionTLS12 || s.CipherSuite != id || conn.EncryptThenMAC() != etm || conn.ExtendedMasterSecret() != ems || s.DidResume != resumed {
+		t.Errorf("version %#04x, suite %04X, EtM %v, EMS %v, resumed %v; want 0x0303, %04X, %v, %v, %v", s.Version, s.CipherSuite,
+			conn.EncryptThenMAC(), conn.ExtendedMasterSecret(), s.DidResume, id, etm, ems, resumed)
+	}
+}
+
+// OpenSSL's client: every suite, a mebibyte each way, and the same in a session
+// that is resumed.
+func TestOpenSSL(t *testing.T) {
+	authorities, withoutEMS, _ := peerFiles(t)
+	eachVariant(t, func(t *testing.T, id uint16, etm, ems bool) {
+		s := servePeers(t, peerConfig(), len(mebibyte))
+		_, _, session := peerFiles(t)
+		args := []string{"s_client", "-quiet", "-connect", "127.0.0.1:" + s.port(), "-servername", "gate.test", "-verify_hostname", "gate.test",
+			"-CAfile", authorities, "-verify_return_error", "-tls1_2", "-cipher", names[id].openssl + ":@SECLEVEL=0"}
+		var env []string
+		if !etm {
+			args = append(args, "-no_etm")
+		}
+		if !ems {
+			env = []string{"OPENSSL_CONF=" + withoutEMS}
+		}
+		for _, resumed := range []bool{false, true} {
+			file := "-sess_out"
+			if resumed {
+				file = "-sess_in"
+			}
+			out := runPeer(t, env, mebibyte, "openssl", append(args, file, session)...)
+			checkPeer(t, s.result(t), id, etm, ems, resumed)
+			if !bytes.Equal(out, mebibyte) {
+				t.Errorf("%d bytes came back, or changed", len(out))
+			}
+		}
+	})
+}
+
+// GnuTLS's client, likewise; gnutls-cli is slow, so that the mebibyte goes once
+// with each suite.
+func TestGnuTLS(t *testing.T) {
+	authorities, _, _ := peerFiles(t)
+	eachVariant(t, func(t *testing.T, id uint16, etm, ems bool) {
+		data := mebibyte
+		if !etm || !ems {
+			data = data[:1<<14]
+		}
+		s := servePeers(t, peerConfig(), len(data))
+		priority := "NONE:+VERS-TLS1.2:+COMP-NULL:+CTYPE-X509:+SIGN-ALL:+GROUP-ALL:" + names[id].gnutls
+		if !etm {
+			priority += ":%NO_ETM"
+		}
+		if !ems {
+			priority += ":%NO_SESSION_HASH"
+		}
+		out := runPeer(t, nil, data, "gnutls-cli", "--resume", "--logfile=/dev/null", "--x509cafile="+authorities, "--sni-hostname=gate.test",
+			"--verify-hostname=gate.test", "--priority="+priority, "--port="+s.port(), "127.0.0.1")
+		for _, resumed := range []bool{false, true} {
+			checkPeer(t, s.result(t), id, etm, ems, resumed)
+		}
+		if !bytes.Equal(out, data) {
+			t.Errorf("%d bytes came back, or changed", len(out))
+		}
+	})
+}
+
+// GnuTLS knows RFC 7919, where OpenSSL's TLS 1.2 takes any group.
+func TestGnuTLSGroups(t *testing.T) {
+	authorities, _, _ := peerFiles(t)
+	for group, name := range map[tls.CurveID]string{256: "FFDHE2048", 257: "FFDHE3072", 258: "FFDHE4096"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := servePeers(t, peerConfig(), len(mebibyte))
+			out := runPeer(t, nil, mebibyte, "gnutls-cli", "--logfile=/dev/null", "--x509cafile="+authorities, "--verify-hostname=gate.test",
+				"--priority=NONE:+VERS-TLS1.2:+COMP-NULL:+CTYPE-X509:+SIGN-ALL:+GROUP-"+name+":"+names[0x0067].gnutls, "--port="+s.port(), "127.0.0.1")
+			if state := s.result(t).ConnectionState(); state.CipherSuite != 0x0067 || state.CurveID != group {
+				t.Errorf("suite %04X, group %d", state.CipherSuite, state.CurveID)
+			}
+			if !bytes.Equal(out, mebibyte) {
+				t.Errorf("%d bytes came back, or changed", len(out))
+			}
+		})
+	}
+}
+
+// Groups and signatures as OpenSSL's client offers them.
+func TestOpenSSLNegotiation(t *testing.T) {
+	authorities, _, _ := peerFiles(t)
+	for _, tt := range []struct {
+		name  string
+		id    uint16
+		args  []string
+		group tls.CurveID
+	}{
+		{"X25519", 0xC028, []string{"-groups", "X25519"}, tls.X25519},
+		{"P-256", 0xC028, []string{"-groups", "P-256"}, tls.CurveP256},
+		{"P-384", 0xC028, []string{"-groups", "P-384"}, tls.CurveP384},
+		{"P-521", 0xC028, []string{"-groups", "P-521"}, tls.CurveP521},
+		{"PKCS #1 with SHA-512", 0x009F, []string{"-sigalgs", "RSA+SHA512"}, 256},
+		{"PSS with SHA-384", 0x009F, []string{"-sigalgs", "rsa_pss_rsae_sha384"}, 256},
+		{"without tickets", 0x009F, []string{"-no_ticket"}, 256},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := servePeers(t, peerConfig(), len(mebibyte))
+			out := runPeer(t, nil, mebibyte, "openssl", append([]string{"s_client", "-quiet", "-connect", "127.0.0.1:" + s.port(), "-CAfile", authorities,
+				"-verify_return_error", "-tls1_2", "-cipher", names[tt.id].openssl}, tt.args...)...)
+			conn := s.result(t)
+			if state := conn.ConnectionState(); state.CipherSuite != tt.id || state.CurveID != tt.group {
+				t.Errorf("suite %04X, group %d", state.CipherSuite, state.CurveID)
+			}
+			if !bytes.Equal(out, mebibyte) {
+				t.Errorf("%d bytes came back, or changed", len(out))
+			}
+		})
+	}
+}
+
+// OpenSSL's client with certificates.
+func TestOpenSSLClientCertificates(t *testing.T) {
+	p := testPKI()
+	authorities, _, _ := peerFiles(t)
+	for _, certificate := range []*tls.Certificate{p.clientRSA, p.clientECDSA, p.clientEd25519} {
+		t.Run(certificate.Leaf.Subject.CommonName, func(t *testing.T) {
+			t.Parallel()
+			key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+			must(err)
+			file := filepath.Join(t.TempDir(), "client.pem")
+			must(os.WriteFile(file, append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}),
+				pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...), 0o600))
+			config := peerConfig()
+			config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, p.roots
+			s := servePeers(t, config, len(mebibyte))
+			session := filepath.Join(t.TempDir(), "session.pem")
+			for _, option := range []string{"-sess_out", "-sess_in"} {
+				out := runPeer(t, nil, mebibyte, "openssl", "s_client", "-quiet", "-connect", "127.0.0.1:"+s.port(), "-CAfile", authorities,
+					"-verify_return_error", "-tls1_2", "-cipher", "DHE-RSA-AES256-SHA256", "-cert", file, "-key", file, option, session)
+				state := s.result(t).ConnectionState()
+				if len(state.PeerCertificates) == 0 || !state.PeerCertificates[0].Equal(certificate.Leaf) || len(state.VerifiedChains) != 1 ||
+					state.DidResume != (option == "-sess_in") {
+					t.Errorf("state %+v", state)
+				}
+				if !bytes.Equal(out, mebibyte) {
+					t.Errorf("%d bytes came back, or changed", len(out))
+				}
+			}
+		})
+	}
+}
