@@ -193,7 +193,7 @@ func (s *tappedSession) checkMaster(t *testing.T, suite *cipherSuite, key *rsa.P
 		return
 	}
 	encrypted := s.clientFlight[4+2:] // ClientKeyExchange, a vector
-	premaster, err := rsa.DecryptPKCS1v15(nil, key, encrypted)
+	premaster, err := key.Decrypt(nil, encrypted, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
