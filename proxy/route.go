@@ -27,7 +27,6 @@ type route struct {
 	unserved []policy.Unserved
 	keys     map[string][]policy.KeyType // by certificate
 	store    *certs.Store
-	standard *engine.Standard
 	engines  engine.Dispatcher
 	scope    string                    // of session tickets
 	pool     *upstream.Pool            // nil if pools decides
@@ -94,10 +93,9 @@ func newRoute(l configs.Listener, keys map[string][]policy.KeyType, pools map[st
 	for protocol, name := range l.Upstreams {
 		r.pools[protocol] = pools[name]
 	}
-	r.standard = engine.NewStandard(engine.Config{
+	r.engines = engine.New(engine.Config{
 		MinVersion: uint16(lowest(l.Policy)), MaxVersion: uint16(highest(l.Policy)), NextProtos: l.ALPN,
-	})
-	r.engines = engine.Dispatcher{r.standard}
+	}, identifiers(l.Policy))
 	var have []policy.KeyType
 	for _, name := range l.Certificates {
 		have = append(have, keys[name]...)
@@ -125,6 +123,15 @@ func whyUnserved(unserved []policy.Unserved, version policy.Version) string {
 		}
 	}
 	return strings.Join(whys, ", ")
+}
+
+// identifiers are the suites of a policy as they stand on the wire.
+func identifiers(p *policy.Policy) []uint16 {
+	var ids []uint16
+	for _, s := range slices.Concat(p.TLS12, p.TLS13) {
+		ids = append(ids, s.ID)
+	}
+	return ids
 }
 
 func lowest(p *policy.Policy) policy.Version {

@@ -199,7 +199,7 @@ func (s *Server) rotateTickets(now time.Time) {
 		s.departed.Go(func() { s.keepTicketsRotating(ctx) })
 	}
 	for _, r := range s.current.routes {
-		r.standard.SetTicketKeys(s.tickets.Keys(r.scope, now))
+		r.engines.SetTicketKeys(s.tickets.Keys(r.scope, now))
 	}
 }
 

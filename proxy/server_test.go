@@ -321,7 +321,7 @@ func TestEngineThatGoesWrong(t *testing.T) {
 	good := l.route.Load()
 	sabotage := func(server func(net.Conn, engine.Choice) engine.Conn) {
 		bad := *good
-		bad.engines = engine.Dispatcher{saboteur{good.standard, server}}
+		bad.engines = engine.Dispatcher{saboteur{good.engines[0], server}}
 		l.route.Store(&bad)
 	}
 
@@ -340,7 +340,7 @@ func TestEngineThatGoesWrong(t *testing.T) {
 	// Whatever an engine negotiates beside the decision carries no byte.
 	sabotage(func(conn net.Conn, choice engine.Choice) engine.Conn {
 		choice.Group = tls.CurveP384
-		return good.standard.Server(conn, choice)
+		return good.engines[0].Server(conn, choice)
 	})
 	config := g.client()
 	if conn, err := g.connect("front", config); err == nil {
@@ -383,7 +383,7 @@ listeners:
 		t.Fatal(err)
 	}
 	e := effective[0]
-	if len(e.Policy.TLS12) != 10 || len(e.Unserved) != 8 || e.Unserved[0].Why != "no engine" || len(e.Policy.TLS13) != 2 {
+	if len(e.Policy.TLS12) != 18 || len(e.Unserved) != 0 || len(e.Policy.TLS13) != 2 {
 		t.Errorf("%+v", e)
 	}
 	if diff := cmp.Diff([]string{"default (RSA, ECDSA-P256)"}, e.Certificates); diff != "" {

@@ -2,8 +2,9 @@
 // group and certificate were decided before: it does what the decision says or
 // fails, and never negotiates anything else.
 //
-// An [Engine] serves some of the cipher suites; [Standard] is crypto/tls. A
-// [Dispatcher] hands each connection to the first engine that serves its suite.
+// An [Engine] serves some of the cipher suites: [Standard] is crypto/tls, and
+// [TLS12] has suites for old clients that crypto/tls lacks. A [Dispatcher] hands
+// each connection to the first engine that serves its suite.
 package engine
 
 import (
@@ -12,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 )
 
 // Conn is the server's side of a TLS connection. *tls.Conn is one.
@@ -57,6 +59,12 @@ type Engine interface {
 	// Serves says whether the engine implements a cipher suite.
 	Serves(suite uint16) bool
 
+	// SetTicketKeys sets the keys of session tickets: the first one encrypts,
+	// all decrypt. They must differ between listeners of different policy,
+	// certificates or client authentication, or a ticket would carry a session
+	// across.
+	SetTicketKeys(keys [][32]byte)
+
 	// Server returns the server's side of conn, which has the whole
 	// ClientHello still to read. It must negotiate choice or fail.
 	Server(conn net.Conn, choice Choice) Conn
@@ -64,6 +72,24 @@ type Engine interface {
 
 // Dispatcher is a list of engines, the preferred ones first.
 type Dispatcher []Engine
+
+// New returns the engines that a listener needs for its policy's suites.
+// [TLS12] is only there if one of them is its, and is then preferred for these:
+// of the two that crypto/tls has too, it serves the safer one.
+func New(config Config, suites []uint16) Dispatcher {
+	standard := NewStandard(config)
+	if slices.ContainsFunc(suites, servedByTLS12) {
+		return Dispatcher{NewTLS12(config), standard}
+	}
+	return Dispatcher{standard}
+}
+
+// SetTicketKeys sets the ticket keys of all engines.
+func (d Dispatcher) SetTicketKeys(keys [][32]byte) {
+	for _, e := range d {
+		e.SetTicketKeys(keys)
+	}
+}
 
 // Serves says whether any of the engines implements a cipher suite.
 func (d Dispatcher) Serves(suite uint16) bool { return d.For(suite) != nil }

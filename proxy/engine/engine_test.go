@@ -165,9 +165,9 @@ func TestServerNegotiatesTheChoice(t *testing.T) {
 			client := clientConfig()
 			client.MaxVersion = tt.max
 			tt.choice.Offered = []uint16{aes128, aes256, chacha}
-			e := NewStandard(tt.config)
-			if !e.Serves(tt.choice.Suite) {
-				t.Fatal("the engine says that it doesn't serve this suite")
+			e := New(tt.config, []uint16{tt.choice.Suite}).For(tt.choice.Suite)
+			if e == nil {
+				t.Fatal("no engine serves this suite")
 			}
 			server, peer, serverErr, clientErr := handshake(t, e, tt.choice, client)
 			if serverErr != nil || clientErr != nil {
@@ -186,19 +186,29 @@ func TestServerNegotiatesTheChoice(t *testing.T) {
 	}
 }
 
-func TestServes(t *testing.T) {
-	e := NewStandard(Config{})
-	for suite, want := range map[uint16]bool{
-		0xC030: true, 0xC028: false, 0xC014: true, 0x009F: false, 0x006B: false, 0x0039: false, 0x009D: true, 0x003D: false, 0x0035: true,
-		0xC02F: true, 0xC027: true, 0xC013: true, 0x009E: false, 0x0067: false, 0x0033: false, 0x009C: true, 0x003C: true, 0x002F: true,
-		aes128: true, aes256: true, chacha: true,
+// crypto/tls lacks eight of the policy activemq's suites, and has two without
+// countermeasures to Lucky 13.
+func TestWhoServes(t *testing.T) {
+	const standard, own = "crypto/tls", "tls12"
+	lacking := map[uint16]bool{0xC028: true, 0x009F: true, 0x006B: true, 0x0039: true, 0x003D: true, 0x009E: true, 0x0067: true, 0x0033: true}
+	all := New(Config{}, []uint16{0x0033})
+	for suite, want := range map[uint16]string{
+		0xC030: standard, 0xC028: own, 0xC014: standard, 0x009F: own, 0x006B: own, 0x0039: own, 0x009D: standard, 0x003D: own, 0x0035: standard,
+		0xC02F: standard, 0xC027: own, 0xC013: standard, 0x009E: own, 0x0067: own, 0x0033: own, 0x009C: standard, 0x003C: own, 0x002F: standard,
+		aes128: standard, aes256: standard, chacha: standard,
 	} {
-		if got := e.Serves(suite); got != want {
-			t.Errorf("Serves(%#04x) = %v", suite, got)
+		if got := all.For(suite).Name(); got != want || !all.Serves(suite) {
+			t.Errorf("%#04x is served by %s, want %s", suite, got, want)
 		}
-		if got := (Dispatcher{e}).For(suite) != nil; got != want {
-			t.Errorf("Dispatcher.For(%#04x) = %v", suite, got)
+		if got := NewStandard(Config{}).Serves(suite); got == lacking[suite] {
+			t.Errorf("crypto/tls serves %#04x: %v", suite, got)
 		}
+	}
+	if all.For(0x0005) == nil || all.For(0x0001) != nil { // RC4, which no policy can name; NULL
+		t.Error("RC4 or NULL")
+	}
+	if engines := New(Config{}, []uint16{0xC030, aes256}); len(engines) != 1 || engines[0].Name() != standard {
+		t.Errorf("engines for a policy without old suites: %v", engines)
 	}
 }
 
@@ -311,39 +321,42 @@ func TestDowngradeMarker(t *testing.T) {
 // between listeners.
 func TestResumption(t *testing.T) {
 	config := Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13}
-	one, same, other := NewStandard(config), NewStandard(config), NewStandard(config)
+	suites := []uint16{aes256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256}
+	one, same, other := New(config, suites), New(config, suites), New(config, suites)
 	one.SetTicketKeys([][32]byte{{1}})
 	same.SetTicketKeys([][32]byte{{9}, {1}}) // rotated since
 	other.SetTicketKeys([][32]byte{{2}})
 	off := config
 	off.NoTickets = true
-	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		choice := Choice{Version: version, Suite: aes256, Group: tls.X25519, Certificate: testCertificates().rsa, Offered: []uint16{aes128, aes256, chacha}}
-		if version == tls.VersionTLS12 {
-			choice.Suite = tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
+	for _, suite := range suites {
+		version := uint16(tls.VersionTLS12)
+		if suite == aes256 {
+			version = tls.VersionTLS13
 		}
+		choice := Choice{Version: version, Suite: suite, Group: tls.X25519, Certificate: testCertificates().rsa, Offered: []uint16{aes128, aes256, chacha}}
 		again := choice
 		again.Group = tls.CurveP256
 		for _, tt := range []struct {
 			name    string
-			second  *Standard
+			second  Dispatcher
 			choice  Choice
 			resumed bool
 		}{
 			{"same engine", one, choice, true},
-			{"sibling config", one, again, true},
+			// A TLS 1.2 session keeps its group, which tls12 wants to see decided again.
+			{"sibling config", one, again, suite != tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256},
 			{"key rotated, still accepted", same, choice, true},
 			{"other listener's keys", other, choice, false},
-			{"tickets off", NewStandard(off), choice, false},
+			{"tickets off", New(off, suites), choice, false},
 		} {
-			t.Run(tls.VersionName(version)+" "+tt.name, func(t *testing.T) {
+			t.Run(tls.CipherSuiteName(suite)+" "+tt.name, func(t *testing.T) {
 				client := clientConfig()
 				client.MaxVersion = version
 				client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
-				if _, _, serverErr, clientErr := handshake(t, one, choice, client); serverErr != nil || clientErr != nil {
+				if _, _, serverErr, clientErr := handshake(t, one.For(suite), choice, client); serverErr != nil || clientErr != nil {
 					t.Fatal(serverErr, clientErr)
 				}
-				server, _, serverErr, clientErr := handshake(t, tt.second, tt.choice, client)
+				server, _, serverErr, clientErr := handshake(t, tt.second.For(suite), tt.choice, client)
 				if serverErr != nil || clientErr != nil {
 					t.Fatal(serverErr, clientErr)
 				}

@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+)
+
+// pinned caches an engine's configurations of type T, each of which can
+// negotiate one pair of suite and group and nothing else. Making one for every
+// connection costs more than all else that a gateway adds to a handshake.
+type pinned[T any] struct {
+	mu      sync.RWMutex
+	configs map[pin]*T
+}
+
+type pin struct {
+	suite uint16
+	group tls.CurveID
+}
+
+// get returns the configuration for a choice, made by create the first time.
+func (p *pinned[T]) get(choice Choice, create func() *T) *T {
+	key := pin{choice.Suite, choice.Group}
+	p.mu.RLock()
+	config := p.configs[key]
+	p.mu.RUnlock()
+	if config != nil {
+		return config
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if config := p.configs[key]; config != nil {
+		return config
+	}
+	if p.configs == nil {
+		p.configs = make(map[pin]*T)
+	}
+	config = create()
+	p.configs[key] = config
+	return config
+}
+
+// pinnedConn lies below an engine and carries the choice to its callbacks.
+type pinnedConn struct {
+	net.Conn
+	choice  Choice
+	release func() // of the suiteOrder; nil when it isn't held
+}
+
+// suitePicked gives the suiteOrder back. Everything happens on the goroutine
+// of the handshake, so release needs no lock.
+func (c *pinnedConn) suitePicked() {
+	if c.release != nil {
+		c.release()
+		c.release = nil
+	}
+}
+
+// Write is the first thing that crypto/tls does after it has picked a suite and
+// before it waits for the client (ServerHello, HelloRetryRequest or an alert).
+func (c *pinnedConn) Write(b []byte) (int, error) {
+	c.suitePicked()
+	return c.Conn.Write(b)
+}
+
+// decidedCertificate is a GetCertificate of both engines. The certificate was
+// chosen with the suite, and crypto/tls is not asked for its opinion: its own
+// check (ClientHelloInfo.SupportsCertificate) turns an RSA certificate down for
+// clients that offer only suites crypto/tls lacks.
+func decidedCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	below, ok := hello.Conn.(*pinnedConn)
+	if !ok || below.choice.Certificate == nil {
+		return nil, errors.New("engine: no certificate was decided")
+	}
+	below.suitePicked()
+	return below.choice.Certificate, nil
+}
