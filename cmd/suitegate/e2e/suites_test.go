@@ -8,41 +8,44 @@ import (
 	"testing"
 )
 
-// suite is a cipher suite by its IANA and OpenSSL names.
-type suite struct {
-	iana, openssl string
-	served        bool // by the engines that there are
-}
+// suite is a cipher suite by its IANA and OpenSSL names, and who serves it.
+type suite struct{ iana, openssl, engine string }
+
+// The engines as the log calls them.
+const (
+	standard = "crypto/tls"
+	own      = "tls12"
+)
 
 // tls13 are the suites of TLS 1.3, which have one name.
 var tls13 = []suite{
-	{"TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384", true},
-	{"TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256", true},
+	{"TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384", standard},
+	{"TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256", standard},
 }
 
 // rabbitmqSuites and activemqSuites are what Amazon MQ publishes for TLS 1.2.
 var rabbitmqSuites = []suite{
-	{"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "ECDHE-RSA-AES256-GCM-SHA384", true},
-	{"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256", true},
+	{"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "ECDHE-RSA-AES256-GCM-SHA384", standard},
+	{"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256", standard},
 }
 
 var activemqSuites = append([]suite{
-	{"TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384", "ECDHE-RSA-AES256-SHA384", false},
-	{"TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", "ECDHE-RSA-AES256-SHA", true},
-	{"TLS_DHE_RSA_WITH_AES_256_GCM_SHA384", "DHE-RSA-AES256-GCM-SHA384", false},
-	{"TLS_DHE_RSA_WITH_AES_256_CBC_SHA256", "DHE-RSA-AES256-SHA256", false},
-	{"TLS_DHE_RSA_WITH_AES_256_CBC_SHA", "DHE-RSA-AES256-SHA", false},
-	{"TLS_RSA_WITH_AES_256_GCM_SHA384", "AES256-GCM-SHA384", true},
-	{"TLS_RSA_WITH_AES_256_CBC_SHA256", "AES256-SHA256", false},
-	{"TLS_RSA_WITH_AES_256_CBC_SHA", "AES256-SHA", true},
-	{"TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256", "ECDHE-RSA-AES128-SHA256", true},
-	{"TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", "ECDHE-RSA-AES128-SHA", true},
-	{"TLS_DHE_RSA_WITH_AES_128_GCM_SHA256", "DHE-RSA-AES128-GCM-SHA256", false},
-	{"TLS_DHE_RSA_WITH_AES_128_CBC_SHA256", "DHE-RSA-AES128-SHA256", false},
-	{"TLS_DHE_RSA_WITH_AES_128_CBC_SHA", "DHE-RSA-AES128-SHA", false},
-	{"TLS_RSA_WITH_AES_128_GCM_SHA256", "AES128-GCM-SHA256", true},
-	{"TLS_RSA_WITH_AES_128_CBC_SHA256", "AES128-SHA256", true},
-	{"TLS_RSA_WITH_AES_128_CBC_SHA", "AES128-SHA", true},
+	{"TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384", "ECDHE-RSA-AES256-SHA384", own},
+	{"TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", "ECDHE-RSA-AES256-SHA", standard},
+	{"TLS_DHE_RSA_WITH_AES_256_GCM_SHA384", "DHE-RSA-AES256-GCM-SHA384", own},
+	{"TLS_DHE_RSA_WITH_AES_256_CBC_SHA256", "DHE-RSA-AES256-SHA256", own},
+	{"TLS_DHE_RSA_WITH_AES_256_CBC_SHA", "DHE-RSA-AES256-SHA", own},
+	{"TLS_RSA_WITH_AES_256_GCM_SHA384", "AES256-GCM-SHA384", standard},
+	{"TLS_RSA_WITH_AES_256_CBC_SHA256", "AES256-SHA256", own},
+	{"TLS_RSA_WITH_AES_256_CBC_SHA", "AES256-SHA", standard},
+	{"TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256", "ECDHE-RSA-AES128-SHA256", own},
+	{"TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", "ECDHE-RSA-AES128-SHA", standard},
+	{"TLS_DHE_RSA_WITH_AES_128_GCM_SHA256", "DHE-RSA-AES128-GCM-SHA256", own},
+	{"TLS_DHE_RSA_WITH_AES_128_CBC_SHA256", "DHE-RSA-AES128-SHA256", own},
+	{"TLS_DHE_RSA_WITH_AES_128_CBC_SHA", "DHE-RSA-AES128-SHA", own},
+	{"TLS_RSA_WITH_AES_128_GCM_SHA256", "AES128-GCM-SHA256", standard},
+	{"TLS_RSA_WITH_AES_128_CBC_SHA256", "AES128-SHA256", own},
+	{"TLS_RSA_WITH_AES_128_CBC_SHA", "AES128-SHA", standard},
 }, rabbitmqSuites...)
 
 // startSuitesGateway has a listener for each built-in policy, by its name.
@@ -88,7 +91,7 @@ func accepts(t *testing.T, g *gateway, listener, version string, s suite, args .
 	wantOutput(t, out, "Protocol version: "+version+"\n", "Ciphersuite: "+s.openssl+"\n", "Verification: OK", greeting)
 	line := g.connection(t)
 	line.want(t, record{
-		"listener": listener, "version": version, "suite": s.iana, "upstream": "echo",
+		"listener": listener, "version": version, "suite": s.iana, "engine": s.engine, "upstream": "echo",
 		"bytes_from_client": len(greeting), "bytes_from_backend": len(greeting), "alert": nil,
 	})
 	return line
@@ -116,12 +119,10 @@ func TestSuitesAccepted(t *testing.T) {
 	g := startSuitesGateway(t)
 	for listener, suites := range map[string][]suite{"rabbitmq": rabbitmqSuites, "activemq": activemqSuites} {
 		for _, s := range suites {
-			if s.served {
-				t.Run(listener+" "+s.openssl, func(t *testing.T) {
-					accepts(t, g, listener, "TLSv1.2", s, "-tls1_2", "-cipher", s.openssl+":@SECLEVEL=0").
-						want(t, record{"certificate": "rsa"})
-				})
-			}
+			t.Run(listener+" "+s.openssl, func(t *testing.T) {
+				accepts(t, g, listener, "TLSv1.2", s, "-tls1_2", "-cipher", s.openssl+":@SECLEVEL=0").
+					want(t, record{"certificate": "rsa"})
+			})
 		}
 		for _, s := range tls13 {
 			t.Run(listener+" "+s.openssl, func(t *testing.T) {
@@ -134,14 +135,10 @@ func TestSuitesAccepted(t *testing.T) {
 
 func TestSuitesRefused(t *testing.T) {
 	g := startSuitesGateway(t)
-	chacha := suite{"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305", false}
+	chacha := suite{"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305", standard}
 	refused := map[string][]suite{"rabbitmq": {chacha}, "activemq": {chacha}}
-	for _, s := range activemqSuites[:len(activemqSuites)-len(rabbitmqSuites)] {
-		refused["rabbitmq"] = append(refused["rabbitmq"], s)
-		if !s.served {
-			refused["activemq"] = append(refused["activemq"], s)
-		}
-	}
+	sixteen := activemqSuites[:len(activemqSuites)-len(rabbitmqSuites)]
+	refused["rabbitmq"] = append(refused["rabbitmq"], sixteen...)
 	for listener, suites := range refused {
 		for _, s := range suites {
 			t.Run(listener+" "+s.openssl, func(t *testing.T) {
@@ -173,7 +170,7 @@ func TestSuitesRefused(t *testing.T) {
 		})
 		t.Run(listener+" whatever name it asks for", func(t *testing.T) {
 			refuses(t, g, listener, alertHandshakeFailure, "handshake_failure", "no_common_suite",
-				"-servername", "weak.example", "-tls1_2", "-cipher", "AES256-SHA256:@SECLEVEL=0")
+				"-servername", "weak.example", "-tls1_2", "-cipher", "CAMELLIA256-SHA:@SECLEVEL=0")
 		})
 	}
 }
@@ -226,7 +223,7 @@ func TestKeyExchangeAndSignature(t *testing.T) {
 		{"P-384 in TLS 1.2", "P-384", "rsa", "TLSv1.2", rabbitmqSuites[0], []string{"-tls1_2", "-groups", "P-384"}},
 		{"RSA only", "X25519", "rsa", "TLSv1.3", tls13[0], []string{"-groups", "X25519", "-sigalgs", "rsa_pss_rsae_sha256"}},
 		{"without name", "X25519", "ecdsa", "TLSv1.3", tls13[0], []string{"-groups", "X25519", "-noservername"}},
-		{"RSA key exchange", nil, "rsa", "TLSv1.2", suite{"TLS_RSA_WITH_AES_128_GCM_SHA256", "AES128-GCM-SHA256", true}, []string{"-tls1_2", "-cipher", "AES128-GCM-SHA256"}},
+		{"RSA key exchange", nil, "rsa", "TLSv1.2", suite{"TLS_RSA_WITH_AES_128_GCM_SHA256", "AES128-GCM-SHA256", standard}, []string{"-tls1_2", "-cipher", "AES128-GCM-SHA256"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
