@@ -66,8 +66,7 @@ func brokerUpstreams(t *testing.T) map[string]upstreamConfig {
 // versions are those that clients are told to speak, one at a time.
 var versions = []uint16{tls.VersionTLS12, tls.VersionTLS13}
 
-// versionName is how Java, the gateway and, but for the case, Mosquitto call a
-// version.
+// versionName is how Java, OpenSSL and the gateway call a version.
 func versionName(version uint16) string {
 	return strings.Replace(tls.VersionName(version), " ", "v", 1)
 }
@@ -77,7 +76,11 @@ func versionName(version uint16) string {
 func TestMessages(t *testing.T) {
 	c := config{Upstreams: brokerUpstreams(t)}
 	for _, w := range workloads {
-		c.Listeners = append(c.Listeners, listenerConfig{Name: w.name, Protocol: w.protocol, Policy: w.policy, Upstream: w.upstream})
+		l := listenerConfig{Name: w.name, Protocol: w.protocol, Policy: w.policy, Upstream: w.upstream}
+		if w.protocol == "websocket" { // whose subprotocol decides
+			l.Upstream, l.Upstreams = "", map[string]string{"mqtt": "rabbitmq-web-mqtt", "stomp": "rabbitmq-web-stomp"}
+		}
+		c.Listeners = append(c.Listeners, l)
 	}
 	g := startGateway(t, c)
 	t.Run("all", func(t *testing.T) {
