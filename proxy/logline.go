@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/suitegate/suitegate/proxy/engine"
 	"github.com/suitegate/suitegate/proxy/relay"
+	"github.com/suitegate/suitegate/proxy/sniff"
 )
 
 // end is the last thing that happens to a connection: it is counted, and its
@@ -16,7 +18,11 @@ func (c *connection) end(stats relay.Stats, err error) {
 	if err != nil {
 		reason = reasonOf(err)
 	}
-	if !c.relayed && !unremarkable[reason] {
+	var mismatch *sniff.MismatchError
+	if errors.As(err, &mismatch) {
+		c.first.Protocol = mismatch.Found // on an openwire listener the relay finds out
+	}
+	if (!c.relayed || mismatch != nil) && !unremarkable[reason] {
 		level = slog.LevelWarn // the client got no further than the gateway
 	}
 	if reason == "panic" || reason == "internal_error" || reason == "not_as_decided" {

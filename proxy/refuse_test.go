@@ -162,6 +162,9 @@ func TestRefusals(t *testing.T) {
 			if line["reason"] != tt.reason || line["listener"] != tt.listener {
 				t.Errorf("log line %v, want reason %s", line, tt.reason)
 			}
+			if tt.reason == "wrong_protocol" && (line["level"] != "WARN" || line["protocol"] == tt.listener) {
+				t.Errorf("log line %v", line)
+			}
 			if tt.contains != "" && !strings.Contains(line["error"].(string), tt.contains) {
 				t.Errorf("error %q, want %q", line["error"], tt.contains)
 			}

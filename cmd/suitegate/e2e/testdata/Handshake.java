@@ -24,7 +24,8 @@ public final class Handshake {
                 String line = new BufferedReader(new InputStreamReader(socket.getInputStream())).readLine();
                 System.out.println(socket.getSession().getProtocol() + " " + socket.getSession().getCipherSuite() + " " + line);
             } catch (IOException e) {
-                System.out.println(args[i] + " " + args[i + 1] + " " + e.getMessage());
+                // Later releases of Java 17 put "(handshake_failure) " in front.
+                System.out.println(args[i] + " " + args[i + 1] + " " + e.getMessage().replaceFirst("^\\(\\w+\\) ", ""));
             }
         }
     }
