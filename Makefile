@@ -40,6 +40,7 @@ staticcheck:
 
 unit:
 	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v '/e2e$$')
+	$(GO) test -run '^$$' -bench 'Handshake|Relay' -benchtime 5x ./bench # that they still run
 
 e2e:
 	cd $(E2E) && $(GO) test -count=1 -timeout 10m
