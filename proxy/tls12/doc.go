@@ -11,11 +11,11 @@
 //
 // # Why these suites are off unless they are named
 //
-// RFC 9325 §4.1 advises against RSA key exchange, which has no forward secrecy,
-// and against DHE, whose groups clients cannot negotiate unless they know RFC
-// 7919; §4.2 recommends none of these suites. They are here for devices that
-// will not be updated, behind a policy that names them. Whoever has none of
-// these does better without.
+// RFC 9325 advises against RSA key exchange, which has no forward secrecy, and
+// against DHE, for the fragility of its constructions (§4.1); it recommends
+// none of the suites above (§4.2). They are here for devices that will not be
+// updated, behind a policy that names them. Whoever has none of these does
+// better without.
 //
 // # Known attacks
 //
