@@ -18,7 +18,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	testPKI() // now, and not when it is the time of some synctest bubble
+	goleak.VerifyTestMain(m)
+}
 
 // pki is an authority, which clients and servers trust, and what it has signed.
 type pki struct {
