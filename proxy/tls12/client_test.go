@@ -127,6 +127,7 @@ type client struct {
 	master     []byte
 	keys       connectionKeys
 	ticket     []byte
+	lifetime   uint32 // the ticket's, in seconds
 	gotTicket  bool
 	rest       *record // an alert that was taken where a message was due
 }
@@ -241,7 +242,13 @@ func (c *client) write(recordType uint8, data []byte) {
 		records = c.send(records[0])
 	}
 	for _, r := range records {
-		c.conn.toServer.Write(c.out.seal(nil, r.recordType, r.data))
+		for {
+			n := min(len(r.data), maxPlaintext)
+			c.conn.toServer.Write(c.out.seal(nil, r.recordType, r.data[:n]))
+			if r.data = r.data[n:]; len(r.data) == 0 {
+				break
+			}
+		}
 	}
 }
 
@@ -378,7 +385,7 @@ func (c *client) take(messageType uint8, s cryptobyte.String) error {
 		ok = s.Empty()
 	case typeNewSessionTicket:
 		m, err := parseNewSessionTicket(s)
-		c.ticket, c.gotTicket, ok = m.ticket, true, err == nil
+		c.ticket, c.lifetime, c.gotTicket, ok = m.ticket, m.lifetimeHint, true, err == nil
 	case 0:
 		ok = true
 		c.in.setCipher(c.suite, c.etm, c.keys.serverMAC, c.keys.serverKey, c.keys.serverIV, false)

@@ -35,15 +35,7 @@ type pki struct {
 }
 
 var testPKI = sync.OnceValue(func() *pki {
-	p := &pki{roots: x509.NewCertPool(), key: mustECDSA()}
-	template := certificateTemplate("authority")
-	template.IsCA, template.KeyUsage = true, x509.KeyUsageCertSign
-	der, err := x509.CreateCertificate(rand.Reader, template, template, p.key.Public(), p.key)
-	must(err)
-	p.ca, err = x509.ParseCertificate(der)
-	must(err)
-	p.roots.AddCert(p.ca)
-
+	p := newAuthority()
 	p.server = p.issue(mustRSA(2048), "gate.test", x509.ExtKeyUsageServerAuth)
 	p.small = p.issue(mustRSA(1024), "gate.test", x509.ExtKeyUsageServerAuth)
 	p.clientRSA = p.issue(mustRSA(2048), "rsa client", x509.ExtKeyUsageClientAuth)
@@ -53,6 +45,19 @@ var testPKI = sync.OnceValue(func() *pki {
 	p.clientEd25519 = p.issue(ed, "ed25519 client", x509.ExtKeyUsageClientAuth)
 	return p
 })
+
+// newAuthority returns an authority that nobody trusts yet.
+func newAuthority() *pki {
+	p := &pki{roots: x509.NewCertPool(), key: mustECDSA()}
+	template := certificateTemplate("authority")
+	template.IsCA, template.KeyUsage = true, x509.KeyUsageCertSign
+	der, err := x509.CreateCertificate(rand.Reader, template, template, p.key.Public(), p.key)
+	must(err)
+	p.ca, err = x509.ParseCertificate(der)
+	must(err)
+	p.roots.AddCert(p.ca)
+	return p
+}
 
 func certificateTemplate(name string) *x509.Certificate {
 	now := time.Now()
