@@ -131,7 +131,7 @@ func TestEmptyTicket(t *testing.T) {
 		config.ClientAuth = tls.RequestClientCert
 		c := newClient(t, config)
 		c.certificate = testPKI().issue(mustECDSA(), "long", x509.ExtKeyUsageClientAuth, func(template *x509.Certificate) {
-			template.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3}, Value: make([]byte, maxTicket-400)}}
+			template.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3}, Value: make([]byte, maxTicket-460)}}
 		})
 		if err := c.handshake(); err != nil || !c.gotTicket || len(c.ticket) != 0 {
 			t.Errorf("%v, ticket of %d bytes", err, len(c.ticket))
