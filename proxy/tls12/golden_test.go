@@ -96,7 +96,7 @@ func goldenClients() *x509.CertPool {
 	return pool
 }
 
-func (g goldenCase) config(t *testing.T) *Config {
+func (g goldenCase) config(t testing.TB) *Config {
 	certificate, err := tls.LoadX509KeyPair(filepath.Join(goldenDir, "server.crt"), filepath.Join(goldenDir, "server.key"))
 	if err != nil {
 		t.Fatal(err)
