@@ -110,6 +110,7 @@ type client struct {
 	premaster, ciphertext []byte
 	// public, if set, is the DHE or ECDHE public value.
 	public []byte
+	spent  *time.Duration // the server's time, where it is measured
 	// send, if set, turns every record that is to be sent into others.
 	send func(record) []record
 
@@ -265,6 +266,10 @@ func (c *client) message(messageType uint8, add func(*cryptobyte.Builder)) {
 // pump lets the server handshake as far as it can, and returns what ends the
 // handshake, if it is at its end.
 func (c *client) pump() error {
+	if c.spent != nil {
+		start := time.Now()
+		defer func() { *c.spent += time.Since(start) }()
+	}
 	for range 1 << 20 {
 		err := c.server.Handshake()
 		if err == nil || !isTemporary(err) {

@@ -177,13 +177,15 @@ func (hs *handshake) resumable() (s *session, current bool, err error) {
 		return nil, false, nil // of another release, say
 	}
 	suite := suiteByID(s.suite)
-	chains, certificatesOK := config.mayResume(s.peerCertificates)
 	switch {
 	case config.time().Sub(s.created) > ticketLifetime,
 		suite == nil || !slices.Contains(config.suites(), s.suite) || !slices.Contains(hs.hello.suites, s.suite),
 		s.group != 0 && !slices.Contains(config.groups(), s.group),
-		s.serverName != hs.hello.serverName, // RFC 6066 §3
-		!certificatesOK:
+		s.serverName != hs.hello.serverName: // RFC 6066 §3
+		return nil, false, nil
+	}
+	chains, ok := config.mayResume(s.peerCertificates)
+	if !ok {
 		return nil, false, nil
 	}
 	// RFC 7627 §5.3.
