@@ -121,6 +121,9 @@ func (c *Config) certificate(info *tls.ClientHelloInfo) (*tls.Certificate, error
 	if err != nil {
 		return nil, refuse(alertInternalError, "certificate: %w", err)
 	}
+	if len(cert.Certificate) == 0 {
+		return nil, refuse(alertInternalError, "certificate chain is empty")
+	}
 	if publicKeyOf(cert) == nil {
 		return nil, refuse(alertInternalError, "certificate's private key is of type %T, not RSA", cert.PrivateKey)
 	}
@@ -149,7 +152,7 @@ func leafOf(cert *tls.Certificate) (*x509.Certificate, error) {
 		return cert.Leaf, nil
 	}
 	if len(cert.Certificate) == 0 {
-		return nil, errors.New("tls12: certificate chain is empty")
+		return nil, errors.New("certificate chain is empty")
 	}
 	return x509.ParseCertificate(cert.Certificate[0])
 }
