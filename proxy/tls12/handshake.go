@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"crypto/tls"
 	"hash"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -123,10 +124,8 @@ func (hs *handshake) readClientHello() (step, error) {
 // resume sends our flight of an abbreviated handshake (RFC 5077 §3.1).
 func (hs *handshake) resume(current bool) (step, error) {
 	c := hs.conn
-	if verify := c.config.VerifyConnection; verify != nil {
-		if err := verify(c.connectionStateLocked()); err != nil {
-			return nil, refuse(alertBadCertificate, "connection: %w", err)
-		}
+	if err := c.verifyConnection(); err != nil {
+		return nil, err
 	}
 	// The echo of the client's session ID says that we resume (RFC 5077 §3.4).
 	hs.reply.sessionID = hs.hello.sessionID
@@ -186,19 +185,19 @@ func (hs *handshake) answer() (step, error) {
 func (hs *handshake) sendKeyExchange() (err error) {
 	hs.agreement, err = newKeyAgreement(hs.suite.kx, hs.group, hs.certificate.PrivateKey, hs.hello.version)
 	if err != nil {
-		return errorf("key exchange: %w", err)
+		return refuse(alertInternalError, "key exchange: %w", err)
 	}
 	params, err := hs.agreement.params()
 	if err != nil {
-		return errorf("ServerKeyExchange: %w", err)
+		return refuse(alertInternalError, "ServerKeyExchange: %w", err)
 	}
 	if params == nil {
 		return nil
 	}
-	signed := append(append(hs.hello.random[:len(hs.hello.random):len(hs.hello.random)], hs.reply.random[:]...), params...)
+	signed := slices.Concat(hs.hello.random[:], hs.reply.random[:], params)
 	signature, err := sign(hs.certificate.PrivateKey, hs.scheme, signed)
 	if err != nil {
-		return errorf("ServerKeyExchange: %w", err)
+		return refuse(alertInternalError, "ServerKeyExchange: %w", err)
 	}
 	return hs.send(typeServerKeyExchange, &serverKeyExchange{params, hs.scheme, signature})
 }
@@ -247,7 +246,7 @@ func (hs *handshake) readClientKeyExchange() (step, error) {
 	if len(c.session.peerCertificates) > 0 {
 		return (*handshake).readCertificateVerify, nil
 	}
-	return hs.verifyConnection()
+	return hs.proven()
 }
 
 // readCertificateVerify reads CertificateVerify, a signature of all messages so
@@ -269,20 +268,27 @@ func (hs *handshake) readCertificateVerify() (step, error) {
 		return nil, refuse(alertDecryptError, "CertificateVerify: %w", err)
 	}
 	hs.transcript.add(message)
-	return hs.verifyConnection()
+	return hs.proven()
 }
 
-// verifyConnection asks Config.VerifyConnection, now that the client has proven
-// all that it can.
-func (hs *handshake) verifyConnection() (step, error) {
-	c := hs.conn
+// proven is where the client has shown all that it can.
+func (hs *handshake) proven() (step, error) {
 	hs.transcript.keep, hs.transcript.messages = false, nil
-	if verify := c.config.VerifyConnection; verify != nil {
-		if err := verify(c.connectionStateLocked()); err != nil {
-			return nil, refuse(alertBadCertificate, "connection: %w", err)
-		}
+	if err := hs.conn.verifyConnection(); err != nil {
+		return nil, err
 	}
 	return (*handshake).readChangeCipherSpec, nil
+}
+
+// verifyConnection asks Config.VerifyConnection. The error is a fault.
+func (c *Conn) verifyConnection() error {
+	if c.config.VerifyConnection == nil {
+		return nil
+	}
+	if err := c.config.VerifyConnection(c.connectionStateLocked()); err != nil {
+		return refuse(alertBadCertificate, "connection: %w", err)
+	}
+	return nil
 }
 
 // readChangeCipherSpec reads ChangeCipherSpec (RFC 5246 §7.1): what the client
@@ -353,7 +359,7 @@ func (hs *handshake) sendTicket() error {
 	c := hs.conn
 	state, err := c.session.marshal()
 	if err != nil {
-		return errorf("session state: %w", err)
+		return refuse(alertInternalError, "session state: %w", err)
 	}
 	var m newSessionTicket
 	if m.ticket = c.config.Tickets.seal(state); m.ticket != nil {
@@ -383,7 +389,7 @@ func (hs *handshake) read(messageType uint8) ([]byte, error) {
 func (hs *handshake) send(messageType uint8, m interface{ marshal(*cryptobyte.Builder) }) error {
 	message, err := marshalMessage(messageType, m.marshal)
 	if err != nil {
-		return errorf("message of type %d: %w", messageType, err)
+		return refuse(alertInternalError, "message of type %d: %w", messageType, err)
 	}
 	hs.transcript.add(message)
 	hs.conn.out.queue(recordHandshake, message)

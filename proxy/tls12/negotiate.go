@@ -3,7 +3,6 @@ package tls12
 import (
 	"crypto/rand"
 	"crypto/tls"
-	"fmt"
 	"slices"
 
 	"github.com/suitegate/suitegate/proxy/tls12/ffdhe"
@@ -198,9 +197,4 @@ func (hs *handshake) resumable() (s *session, current bool, err error) {
 	hs.suite, hs.group = suite, s.group
 	hs.conn.chains = chains
 	return s, current, nil
-}
-
-// errorf is for what only a defect, or a broken certificate, can bring about.
-func errorf(format string, args ...any) error {
-	return &fault{alert: alertInternalError, err: fmt.Errorf(format, args...)}
 }

@@ -126,8 +126,8 @@ func (in *inbound) countUseless() error {
 
 // message returns the next handshake message, its header included (RFC 5246
 // §7.4). A message of another type than the wanted one is refused when its
-// first byte has come, and one that is too long when its header has. The
-// message is valid until the next call.
+// first byte has come, and one that is too long when its header has. It may be
+// kept: what comes next is put behind it.
 func (in *inbound) message(below io.Reader, want uint8) ([]byte, error) {
 	in.messages = in.messages[in.consumed:]
 	in.consumed = 0
@@ -197,7 +197,7 @@ func (in *inbound) handshakeRecord(below io.Reader, want uint8) ([]byte, error) 
 
 // Read reads what the client sent. io.EOF is the client's close_notify, or the
 // end of the connection below between two records; inside a record, that is
-// io.ErrUnexpectedEOF. While Read waits, no buffer is held.
+// io.ErrUnexpectedEOF. While Read waits between two records, no buffer is held.
 func (c *Conn) Read(b []byte) (int, error) {
 	if err := c.Handshake(); err != nil {
 		return 0, err

@@ -23,6 +23,7 @@ type recordReader struct {
 	// nothing.
 	buffer     *readBuffer
 	start, end int
+	most       int // end at its highest
 }
 
 // A readBuffer holds the longest fragment there can be.
@@ -73,6 +74,7 @@ func (r *recordReader) readFragment(below io.Reader) ([]byte, error) {
 		// header.
 		n, err := below.Read(r.buffer[r.end:])
 		r.end += n
+		r.most = max(r.most, r.end)
 		if err := r.progress(n, &empty, r.end-r.start >= length, err); err != nil {
 			return nil, err
 		}
@@ -106,11 +108,13 @@ func (r *recordReader) progress(n int, empty *int, enough bool, err error) error
 	return nil
 }
 
-// release gives the buffer back if all of it was used.
+// release gives the buffer back if all of it was used. It is cleared before: it
+// held plaintext, and the next one to use it is another connection.
 func (r *recordReader) release() {
 	if r.buffer != nil && r.start == r.end {
+		clear(r.buffer[:r.most])
 		readBuffers.Put(r.buffer)
-		r.buffer, r.start, r.end = nil, 0, 0
+		r.buffer, r.start, r.end, r.most = nil, 0, 0, 0
 	}
 }
 

@@ -114,7 +114,8 @@ func (out *outbound) warn(below io.Writer, a alert) error {
 //
 // After a temporary error, the caller goes on by calling Write again with what
 // was not reported as written: that may have been sealed already and will not
-// be sealed again, so the bytes must be the same.
+// be sealed again, so the bytes must be the same, and nobody else may write in
+// between.
 func (c *Conn) Write(b []byte) (int, error) {
 	for { // Interlock with Close.
 		x := c.active.Load()
