@@ -221,17 +221,21 @@ func (s suite) gnutlsSuite() (exchange, cipher, mac string) {
 	return exchange, cipher, mac
 }
 
-// gnutls is a command of GnuTLS's client that offers one suite. What it
-// reports goes to a file, what it receives to its standard output.
-func gnutls(t *testing.T, program, address, log string, s suite, options, data string) *exec.Cmd {
+// gnutlsPriority makes GnuTLS offer one suite.
+func (s suite) gnutlsPriority() string {
+	exchange, cipher, mac := s.gnutlsSuite()
+	return fmt.Sprintf("NONE:+VERS-TLS1.2:+COMP-NULL:+CTYPE-X509:+SIGN-ALL:+GROUP-ALL:+%s:+%s:+%s", exchange, cipher, mac)
+}
+
+// gnutls is a command of GnuTLS's client that sends data. What it reports goes
+// to the file log, what it receives to its standard output.
+func gnutls(t *testing.T, address, priority, log, data string) *exec.Cmd {
 	t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	exchange, cipher, mac := s.gnutlsSuite()
-	priority := fmt.Sprintf("NONE:+VERS-TLS1.2:+COMP-NULL:+CTYPE-X509:+SIGN-ALL:+GROUP-ALL:+%s:+%s:+%s%s", exchange, cipher, mac, options)
-	cmd := exec.Command(program, "--resume", "--logfile", log, "--x509cafile", pki(t).root, "--verify-hostname", "localhost",
+	cmd := exec.Command(requireProgram(t, "gnutls-cli"), "--resume", "--logfile", log, "--x509cafile", pki(t).root, "--verify-hostname", "localhost",
 		"--priority", priority, "--port", port, host)
 	cmd.Stdin = strings.NewReader(data)
 	return cmd
@@ -241,20 +245,19 @@ func gnutls(t *testing.T, program, address, log string, s suite, options, data s
 // session, and again in it to carry something. It writes what it receives byte
 // by byte, so slowly that the variants that have no other records carry little.
 func TestGnuTLSInterop(t *testing.T) {
-	program := requireProgram(t, "gnutls-cli")
 	g := startInteropGateway(t)
 	eachVariant(t, func(t *testing.T, v variant) {
-		var options string
+		priority := v.gnutlsPriority()
 		if !v.etm {
-			options += ":%NO_ETM"
+			priority += ":%NO_ETM"
 		}
 		data := mebibyte
 		if !v.ems {
-			options += ":%NO_SESSION_HASH"
+			priority += ":%NO_SESSION_HASH"
 			data = page
 		}
 		log := filepath.Join(t.TempDir(), "gnutls.log")
-		out, complaints, err := runSplit(t, gnutls(t, program, g.address(t, "activemq"), log, v.suite, options, data))
+		out, complaints, err := runSplit(t, gnutls(t, g.address(t, "activemq"), priority, log, data))
 		report := readFile(t, log)
 		if err != nil {
 			t.Fatalf("gnutls-cli: %v\n%s\n%s", err, complaints, report)
@@ -302,12 +305,11 @@ func gnutlsSessions(report string) []session {
 
 // TestGnuTLSRefused shows that rabbitmq refuses GnuTLS the other sixteen.
 func TestGnuTLSRefused(t *testing.T) {
-	program := requireProgram(t, "gnutls-cli")
 	g := startInteropGateway(t)
 	for _, s := range refusedByRabbitMQ() {
 		t.Run(s.openssl, func(t *testing.T) {
 			log := filepath.Join(t.TempDir(), "gnutls.log")
-			out, complaints, err := runSplit(t, gnutls(t, program, g.address(t, "rabbitmq"), log, s, "", page))
+			out, complaints, err := runSplit(t, gnutls(t, g.address(t, "rabbitmq"), s.gnutlsPriority(), log, page))
 			if err == nil || len(out) > 0 {
 				t.Errorf("the client got %d bytes, %v", len(out), err)
 			}
