@@ -326,3 +326,27 @@ func TestOpenSSLClientCertificates(t *testing.T) {
 		})
 	}
 }
+
+// OpenSSL's client wants to renegotiate, and is told that there is no such thing.
+func TestOpenSSLRenegotiation(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	defer l.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "openssl", "s_client", "-connect", l.Addr().String(), "-tls1_2", "-cipher", "DHE-RSA-AES256-GCM-SHA384")
+	cmd.Stdin = strings.NewReader("R\n")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	must(cmd.Start())
+	below, err := l.Accept()
+	must(err)
+	defer below.Close()
+	conn := Server(below, peerConfig())
+	_, err = conn.Read(make([]byte, 1))
+	below.Close()
+	_ = cmd.Wait() // it fails, which its output tells
+	if conn.in.hello.messages != 1 || !strings.Contains(out.String(), "no renegotiation") {
+		t.Errorf("%d hellos, Read: %v\n%s", conn.in.hello.messages, err, out.String())
+	}
+}
