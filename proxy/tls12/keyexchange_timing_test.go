@@ -1,8 +1,10 @@
 package tls12
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/rand"
+	"crypto/rsa"
 	"maps"
 	"math/big"
 	"slices"
@@ -63,6 +65,23 @@ func BenchmarkTimingRSA(b *testing.B) {
 	compareExchanges(b, &rsaAgreement{key, 0x0303}, pairs)
 }
 
+// BenchmarkTimingRSAControl compares good ciphertexts with numbers above the
+// modulus, which are refused at once, and may be: anybody can see them.
+func BenchmarkTimingRSAControl(b *testing.B) {
+	key := mustRSA(2048)
+	good := func() []byte {
+		//lint:ignore SA1019 what these suites are
+		ciphertext, err := rsa.EncryptPKCS1v15(rand.Reader, &key.PublicKey, append([]byte{3, 3}, make([]byte, 46)...))
+		must(err)
+		return vector16(ciphertext)
+	}
+	above := func() []byte { return vector16(bytes.Repeat([]byte{0xff}, key.Size())) }
+	t := timeExchanges(b, &rsaAgreement{key, 0x0303}, [2]func() []byte{good, above})
+	if b.N >= fewestToFail && t < certainLeak {
+		b.Errorf("|t| is %.1f: too noisy a machine to find what leaks", t)
+	}
+}
+
 // BenchmarkTimingDHE compares public values whose secrets have a leading zero
 // byte, which is stripped, with those whose secrets have none (Raccoon). That
 // takes a key that is used often, which is what the server never does.
@@ -90,24 +109,27 @@ func BenchmarkTimingDHE(b *testing.B) {
 }
 
 func compareExchanges(b *testing.B, agreement keyAgreement, pairs map[string][2]func() []byte) {
-	random := make([]byte, randomLen)
 	for _, name := range slices.Sorted(maps.Keys(pairs)) {
 		b.Run(name, func(b *testing.B) {
-			var inputs [2][][]byte
-			for i := range 2 * perClass {
-				inputs[i%2] = append(inputs[i%2], pairs[name][i%2]())
-			}
-			body := make([]byte, len(inputs[0][0]))
-			t := compareTimes(b, inputs, func(input []byte) { copy(body, input) }, func() {
-				secret, err := agreement.premasterSecret(cryptobyte.String(body))
-				must(err)
-				masterSecret(crypto.SHA256, secret, random, random)
-			})
-			if b.N >= fewestToFail && t > certainLeak {
+			if t := timeExchanges(b, agreement, pairs[name]); b.N >= fewestToFail && t > certainLeak {
 				b.Errorf("|t| is %.1f: the times differ", t)
 			}
 		})
 	}
+}
+
+func timeExchanges(b *testing.B, agreement keyAgreement, classes [2]func() []byte) (t float64) {
+	var inputs [2][][]byte
+	for i := range 2 * perClass {
+		inputs[i%2] = append(inputs[i%2], classes[i%2]())
+	}
+	random := make([]byte, randomLen)
+	body := make([]byte, len(inputs[0][0]))
+	return compareTimes(b, inputs, func(input []byte) { copy(body, input) }, func() {
+		secret, err := agreement.premasterSecret(cryptobyte.String(body))
+		must(err)
+		masterSecret(crypto.SHA256, secret, random, random)
+	})
 }
 
 func vector16(v []byte) []byte {
