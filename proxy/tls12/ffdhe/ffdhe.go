@@ -52,12 +52,12 @@ type group struct {
 // window is how many bits of an exponent one multiplication takes.
 const window = 4
 
-// The exponent sizes are at least what RFC 7919 appendix A asks for (225, 275
-// and 325 bits), in whole words.
+// The exponent sizes are what RFC 7919 appendix A asks for (225, 275 and 325
+// bits), in whole bytes.
 var (
-	ffdhe2048 = sync.OnceValue(func() *group { return newGroup(prime2048, 32) })
-	ffdhe3072 = sync.OnceValue(func() *group { return newGroup(prime3072, 40) })
-	ffdhe4096 = sync.OnceValue(func() *group { return newGroup(prime4096, 48) })
+	ffdhe2048 = sync.OnceValue(func() *group { return newGroup(prime2048, 29) })
+	ffdhe3072 = sync.OnceValue(func() *group { return newGroup(prime3072, 35) })
+	ffdhe4096 = sync.OnceValue(func() *group { return newGroup(prime4096, 41) })
 )
 
 // byID returns a group, or nil if there is none of that number.
