@@ -10,6 +10,10 @@
 //	go test -run '^$' -bench . -count 6 ./bench | tee new.txt
 //	benchstat -col /proxy new.txt
 //
+// BenchmarkSuites goes further, suite by suite: the gateway is a process of its
+// own, its processor time is read from the system, and OpenSSL's server and
+// HAProxy, where they are installed, are measured in turn with it.
+//
 // Client, gateway and broker share the processors, so a handshake's figure is
 // the cost of both of its ends and a dial of the backend.
 package bench
