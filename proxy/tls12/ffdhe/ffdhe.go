@@ -35,8 +35,8 @@ const (
 )
 
 // ErrPublicKey is returned for a peer's public value that is not in the range
-// 1 < Y < p−1 (RFC 7919 §5.1), or longer than p. Its alert is
-// illegal_parameter.
+// 1 < Y < p−1 (RFC 7919 §5.1), or longer than p. RFC 7919 §4 has
+// handshake_failure for it.
 var ErrPublicKey = errors.New("ffdhe: the peer's public value is out of range")
 
 // group is a named group, ready for use.
