@@ -32,6 +32,7 @@ type listener struct {
 
 	mu        sync.Mutex
 	settingUp map[*connection]struct{} // accepted and not yet with the relay
+	ending    bool                     // by force: whoever comes now is aborted
 }
 
 // listen binds r's address.
@@ -79,6 +80,9 @@ func (l *listener) open(socket net.Conn) {
 	c := newConnection(l, l.route.Load(), socket)
 	l.mu.Lock()
 	l.settingUp[c] = struct{}{}
+	if l.ending {
+		c.abort()
+	}
 	l.mu.Unlock()
 
 	l.setting.Go(func() {
@@ -110,6 +114,7 @@ func (l *listener) drain(ctx context.Context) (cut int) {
 	}
 	cut = int(l.active.Load())
 	l.mu.Lock()
+	l.ending = true
 	for c := range l.settingUp {
 		c.abort()
 	}
