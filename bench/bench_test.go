@@ -206,8 +206,8 @@ func BenchmarkHandshake(b *testing.B) {
 		{"TLS12-ECDHE-RSA-AES256-CBC", tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA, []keyPair{w.rsa}, false},
 		{"TLS12-resumed", tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, []keyPair{w.rsa}, true},
 		{"TLS13-RSA", tls.VersionTLS13, 0, []keyPair{w.rsa}, false},
-		{"TLS13-ECDSA", tls.VersionTLS13, 0, []keyPair{w.rsa, w.ecdsa}, false},
-		{"TLS13-resumed", tls.VersionTLS13, 0, []keyPair{w.rsa, w.ecdsa}, true},
+		{"TLS13-ECDSA", tls.VersionTLS13, 0, []keyPair{w.ecdsa, w.rsa}, false},
+		{"TLS13-resumed", tls.VersionTLS13, 0, []keyPair{w.ecdsa, w.rsa}, true},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			w.eachProxy(b, bb.pairs, func(b *testing.B, address string) {
