@@ -38,7 +38,6 @@ type connection struct {
 	certificate certs.Certificate
 	engine      engine.Engine
 	client      sniff.Conn // the TLS connection, once the handshake is done
-	secured     bool       // so it was
 	alpn        string     // what was negotiated
 	resumed     bool
 	first       sniff.Result
@@ -163,7 +162,7 @@ func (c *connection) handshake() error {
 	if err := engine.Verify(state, choice); err != nil {
 		return err
 	}
-	c.client, c.secured, c.alpn, c.resumed = conn, true, state.NegotiatedProtocol, state.DidResume
+	c.client, c.alpn, c.resumed = conn, state.NegotiatedProtocol, state.DidResume
 	c.listener.server.Metrics.HandshakeDone(metrics.Handshake{
 		Listener: c.route.Name, Version: c.decision.Version.String(), Suite: c.decision.Suite.Name, Group: c.groupName(),
 		Engine: c.engine.Name(), Resumed: c.resumed,

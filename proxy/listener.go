@@ -10,11 +10,8 @@ import (
 	"time"
 
 	"github.com/suitegate/suitegate/proxy/relay"
+	"github.com/suitegate/suitegate/proxy/upstream"
 )
-
-// keepAlive finds clients that are gone, since nothing here times an idle
-// connection out: MQTT and STOMP clients may be silent for days.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
 
 // A listener is a bound address and the connections that came in through it.
 // Its route is what a reload swaps; the socket stays.
@@ -37,7 +34,10 @@ type listener struct {
 
 // listen binds r's address.
 func (s *Server) listen(r *route) (*listener, error) {
-	socket, err := (&net.ListenConfig{KeepAliveConfig: keepAlive}).Listen(context.Background(), "tcp", r.Address)
+	// Keep-alive finds clients that are gone, since nothing here times an idle
+	// connection out: MQTT and STOMP clients may be silent for days.
+	config := net.ListenConfig{KeepAliveConfig: upstream.DefaultKeepAlive()}
+	socket, err := config.Listen(context.Background(), "tcp", r.Address)
 	if err != nil {
 		return nil, err
 	}

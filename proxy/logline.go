@@ -77,7 +77,7 @@ func (c *connection) attrs() []slog.Attr {
 	if c.engine != nil {
 		add("engine", c.engine.Name())
 	}
-	if c.secured {
+	if c.client != nil || c.relayed {
 		add("alpn", c.alpn)
 		attrs = append(attrs, slog.Bool("resumed", c.resumed))
 	}

@@ -45,7 +45,10 @@ func (g *generation) close() error { return g.store.Close() }
 // build makes a generation of a configuration, without a socket. Its error
 // holds every mistake, with its position in the file.
 func build(ctx context.Context, config *configs.Config, m *metrics.Metrics, logger *slog.Logger) (*generation, error) {
-	keys, err := certs.Check(certsConfig(config, nil)) // Open has the same warnings
+	// Judged before Open, which makes what is missing in the storage: a
+	// configuration that is refused leaves nothing there. Open has the same
+	// warnings.
+	keys, err := certs.Check(certsConfig(config, nil))
 	if err != nil {
 		return nil, positioned(config, err)
 	}

@@ -36,9 +36,8 @@ type Pool struct {
 	ConnectTimeout time.Duration
 
 	// KeepAlive sets TCP keep-alive. With Enable false (the zero value), it is on
-	// nonetheless: first probe after 30 s of silence, then every 10 s, and three
-	// unanswered ones end the connection. The relay has no idle timeout, so that
-	// nothing else would find a node that is gone.
+	// nonetheless, as [DefaultKeepAlive] has it. The relay has no idle timeout,
+	// so that nothing else would find a node that is gone.
 	KeepAlive net.KeepAliveConfig
 
 	// Resolver resolves nodes' names. nil means net.DefaultResolver.
@@ -93,5 +92,11 @@ func (p *Pool) keepAlive() net.KeepAliveConfig {
 	if p.KeepAlive.Enable {
 		return p.KeepAlive
 	}
+	return DefaultKeepAlive()
+}
+
+// DefaultKeepAlive probes a silent peer after 30 s, then every 10 s, and gives
+// it up when three probes in a row were not answered.
+func DefaultKeepAlive() net.KeepAliveConfig {
 	return net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
 }

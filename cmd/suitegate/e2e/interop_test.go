@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,9 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // session is a TLS 1.2 session as a client reports it.
@@ -107,20 +104,7 @@ func runSplit(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, err error) {
 	t.Helper()
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints
-	p, err := start("client", t.TempDir(), cmd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-p.done:
-	case <-time.After(2 * time.Minute):
-		p.signal(syscall.SIGKILL)
-		<-p.done
-		t.Errorf("%s did not end", cmd.Args[0])
-	}
-	if !cmd.ProcessState.Success() {
-		err = errors.New(cmd.ProcessState.String())
-	}
+	_, err = runToEnd(t, cmd)
 	return out.String(), complaints.String(), err
 }
 

@@ -144,11 +144,21 @@ func (p *process) output() string {
 }
 
 // runClient executes a program to its end and returns all that it printed.
-// It is killed, with its children, after a time that no working one takes.
 func runClient(t *testing.T, cmd *exec.Cmd) (string, error) {
 	t.Helper()
-	dir := t.TempDir()
-	p, err := start("client", dir, cmd)
+	p, err := runToEnd(t, cmd)
+	out, readErr := os.ReadFile(p.log)
+	if readErr != nil {
+		t.Fatal(readErr)
+	}
+	return string(out), err
+}
+
+// runToEnd executes a program to its end. It is killed, with its children,
+// after a time that no working one takes. The error is its exit code's.
+func runToEnd(t *testing.T, cmd *exec.Cmd) (*process, error) {
+	t.Helper()
+	p, err := start("client", t.TempDir(), cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,14 +169,10 @@ func runClient(t *testing.T, cmd *exec.Cmd) (string, error) {
 		<-p.done
 		t.Errorf("%s did not end", cmd.Args[0])
 	}
-	out, readErr := os.ReadFile(p.log)
-	if readErr != nil {
-		t.Fatal(readErr)
-	}
 	if !cmd.ProcessState.Success() {
-		err = errors.New(cmd.ProcessState.String())
+		return p, errors.New(cmd.ProcessState.String())
 	}
-	return string(out), err
+	return p, nil
 }
 
 // ports hands out loopback ports that nothing listens on. They lie below the
