@@ -55,25 +55,27 @@ type authority struct {
 
 // prepareStorage makes the storage directory, and refuses one that others
 // can write to.
-func prepareStorage(dir string) (*certmagic.FileStorage, error) {
+func prepareStorage(storage *certmagic.FileStorage) error {
+	dir := storage.Path
 	if dir == "" {
-		return nil, errors.New("certs: storage: no directory is set, and self-signed certificates need one")
+		return errors.New("certs: storage: no directory is set, and self-signed certificates need one")
 	}
 	dir, err := filepath.Abs(dir) // the process may change directory later
 	if err != nil {
-		return nil, fmt.Errorf("certs: storage: %w", err)
+		return fmt.Errorf("certs: storage: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("certs: storage: %w", err)
+		return fmt.Errorf("certs: storage: %w", err)
 	}
 	info, err := os.Stat(dir)
 	if err != nil {
-		return nil, fmt.Errorf("certs: storage: %w", err)
+		return fmt.Errorf("certs: storage: %w", err)
 	}
 	if mode := info.Mode().Perm(); mode&0o022 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("certs: storage: %s: others may write to it (mode %#o): chmod go-w, or choose another directory", dir, mode)
+		return fmt.Errorf("certs: storage: %s: others may write to it (mode %#o): chmod go-w, or choose another directory", dir, mode)
 	}
-	return &certmagic.FileStorage{Path: dir}, nil
+	storage.Path = dir
+	return nil
 }
 
 // openAuthority loads the root from the storage, or makes it there once, and

@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -78,31 +79,41 @@ func (e *SourceError) Unwrap() error { return e.Err }
 // source has to offer, by its name, and the joined *SourceErrors. What Open
 // warns of in files, it warns of too: a caller of both gives it no logger.
 func Check(cfg Config) (map[string][]policy.KeyType, error) {
-	entries, err := readSources(cfg)
-	keys := make(map[string][]policy.KeyType, len(entries))
-	for _, e := range entries {
-		if e.pair != nil {
-			keys[e.name] = []policy.KeyType{e.pair.key}
-			continue
-		}
-		for _, kind := range leafKinds {
-			keys[e.name] = append(keys[e.name], kind.key)
-		}
+	sources, err := readSources(cfg)
+	keys := make(map[string][]policy.KeyType, len(sources))
+	for _, src := range sources {
+		keys[src.name()] = src.keyTypes()
 	}
 	return keys, err
 }
 
-// entry is a source that has been read: pair for files, names for self-signed.
-type entry struct {
-	name  string
-	pair  *keyPair
-	names identity
+// source is one source that has been read and judged, and provides the
+// certificates of a Store once it is open.
+type source interface {
+	name() string
+
+	// keyTypes are those that it has to offer, whether or not it has a
+	// certificate with each yet.
+	keyTypes() []policy.KeyType
+
+	// writes says whether it needs the storage to write to.
+	writes() bool
+
+	// open loads or obtains its certificates. Whatever they depend on, such as
+	// the authority, s has opened before. The error is a *SourceError.
+	open(ctx context.Context, s *Store) error
+
+	// certificates are what it has now, the first of each key type being what
+	// clients without a server name get. They are the same pointers until one
+	// changes. The source calls [Store.refresh] when one has; besides, it is
+	// asked every refreshInterval. Calls do not overlap.
+	certificates() []*Certificate
 }
 
 // readSources reads and judges all sources, and returns the good ones and all
 // the mistakes of the others, in one flat join.
-func readSources(cfg Config) ([]entry, error) {
-	var entries []entry
+func readSources(cfg Config) ([]source, error) {
+	var sources []source
 	var errs []error
 	seen := make(map[string]bool)
 	for _, src := range cfg.Sources {
@@ -111,29 +122,26 @@ func readSources(cfg Config) ([]entry, error) {
 			continue
 		}
 		seen[src.Name] = true
-		e, mistakes := readSource(src, cfg.logger().With("certificate", src.Name))
+		read, mistakes := readSource(src, cfg.logger().With("certificate", src.Name))
 		if len(mistakes) > 0 {
 			errs = append(errs, mistakes...)
 			continue
 		}
-		entries = append(entries, e)
+		sources = append(sources, read)
 	}
-	return entries, errors.Join(errs...)
+	return sources, errors.Join(errs...)
 }
 
-func readSource(src Source, logger *slog.Logger) (e entry, errs []error) {
-	e.name = src.Name
+func readSource(src Source, logger *slog.Logger) (source, []error) {
 	switch {
 	case src.Files != nil && src.SelfSigned != nil:
-		errs = append(errs, &SourceError{Source: src.Name, Err: errors.New("has both files and self_signed: one of them is needed")})
+		return nil, []error{&SourceError{Source: src.Name, Err: errors.New("has both files and self_signed: one of them is needed")}}
 	case src.Files != nil:
-		e.pair, errs = readFiles(src.Name, *src.Files, logger)
+		return newFileSource(src.Name, *src.Files, logger)
 	case src.SelfSigned != nil:
-		e.names, errs = parseNames(src.Name, src.SelfSigned.Names)
-	default:
-		errs = append(errs, &SourceError{Source: src.Name, Err: errors.New("has neither files nor self_signed: one of them is needed")})
+		return newSelfSigned(src.Name, *src.SelfSigned)
 	}
-	return e, errs
+	return nil, []error{&SourceError{Source: src.Name, Err: errors.New("has neither files nor self_signed: one of them is needed")}}
 }
 
 func (cfg Config) logger() *slog.Logger {

@@ -2,6 +2,7 @@ package certs
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -21,6 +22,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddyserver/certmagic"
+
 	"github.com/suitegate/suitegate/policy"
 )
 
@@ -39,6 +42,45 @@ const (
 type keyPair struct {
 	tls.Certificate
 	key policy.KeyType
+}
+
+// fileSource is a certificate that is read from files.
+type fileSource struct {
+	entry string
+	pair  *keyPair
+
+	cache *certmagic.Cache
+	place cached
+}
+
+func newFileSource(name string, files Files, logger *slog.Logger) (source, []error) {
+	pair, errs := readFiles(name, files, logger)
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	return &fileSource{entry: name, pair: pair}, nil
+}
+
+func (f *fileSource) name() string                 { return f.entry }
+func (f *fileSource) keyTypes() []policy.KeyType   { return []policy.KeyType{f.pair.key} }
+func (f *fileSource) writes() bool                 { return false }
+func (f *fileSource) certificates() []*Certificate { return findAll(f.cache, []*cached{&f.place}) }
+
+func (f *fileSource) open(ctx context.Context, s *Store) error {
+	config := certmagic.New(s.cache, s.newConfig(f.entry))
+	// No tags: certmagic appends to those of a certificate that two sources share.
+	hash, err := config.CacheUnmanagedTLSCertificate(ctx, f.pair.Certificate, nil)
+	if err != nil {
+		return &SourceError{Source: f.entry, Field: "files.certificate", Err: err}
+	}
+	f.cache = s.cache
+	f.place = cached{
+		source: f.entry,
+		key:    f.pair.key,
+		lookup: cacheName(f.pair.Leaf),
+		holds:  func(cert certmagic.Certificate) bool { return cert.Hash() == hash },
+	}
+	return nil
 }
 
 // readFiles reads a chain and its key. The errors are the *SourceErrors of

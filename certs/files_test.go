@@ -233,7 +233,7 @@ func TestFileWarnings(t *testing.T) {
 			`level=WARN msg="private key is accessible to every user of this machine" certificate=x file=DIR/tls.key mode=-rw-r--r--`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			src := fileSource(t, "x", key)
+			src := sourceOfFiles(t, "x", key)
 			chain := certPEM(issue(t, key, []string{"a.example"}, tt.options))
 			if tt.chain != nil {
 				chain += certPEM(tt.chain)
@@ -261,7 +261,7 @@ func TestOpenStaysOffTheNetwork(t *testing.T) {
 	responder := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
 	defer responder.Close()
 	key := newECDSA(elliptic.P256())
-	src := fileSource(t, "x", key)
+	src := sourceOfFiles(t, "x", key)
 	der := issue(t, key, []string{"a.example"}, func(c *x509.Certificate) {
 		c.OCSPServer = []string{responder.URL}
 		c.IssuingCertificateURL = []string{responder.URL}

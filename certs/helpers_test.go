@@ -150,7 +150,7 @@ func write(t testing.TB, name, content string) string {
 }
 
 // fileSource returns a source of files for a key and names.
-func fileSource(t testing.TB, source string, key crypto.Signer, names ...string) Source {
+func sourceOfFiles(t testing.TB, source string, key crypto.Signer, names ...string) Source {
 	t.Helper()
 	return Source{Name: source, Files: &Files{
 		Certificate: write(t, "tls.crt", certPEM(issue(t, key, names))),

@@ -120,10 +120,15 @@ func (s *Store) Select(sources []string, serverName string, key policy.KeyType) 
 // each once, in the order of the sources.
 func (s *Store) KeyTypes(sources []string) []policy.KeyType {
 	var keys []policy.KeyType
-	for _, source := range sources {
-		for _, sl := range s.slots {
-			if sl.source == source && !slices.Contains(keys, sl.key) {
-				keys = append(keys, sl.key)
+	for _, name := range sources {
+		for _, src := range s.sources {
+			if src.name() != name {
+				continue
+			}
+			for _, key := range src.keyTypes() {
+				if !slices.Contains(keys, key) {
+					keys = append(keys, key)
+				}
 			}
 		}
 	}

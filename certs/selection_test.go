@@ -15,9 +15,9 @@ import (
 func TestSelect(t *testing.T) {
 	p256 := newECDSA(elliptic.P256())
 	source := func(name string, key crypto.Signer, names ...string) Source {
-		return fileSource(t, name, key, names...)
+		return sourceOfFiles(t, name, key, names...)
 	}
-	onlyCommonName := fileSource(t, "common", p256)
+	onlyCommonName := sourceOfFiles(t, "common", p256)
 	onlyCommonName.Files.Certificate = write(t, "tls.crt", certPEM(issue(t, p256, nil, func(c *x509.Certificate) { c.Subject.CommonName = "Old.Example" })))
 	s := open(t, Config{Sources: []Source{
 		source("rsa", rsa2048(), "mq.example", "*.mq.example"),
@@ -94,7 +94,7 @@ func TestNoCertificateErrorEscapes(t *testing.T) {
 
 // Two entries may point to the same files.
 func TestSameFilesTwice(t *testing.T) {
-	a := fileSource(t, "a", newECDSA(elliptic.P256()), "x.example")
+	a := sourceOfFiles(t, "a", newECDSA(elliptic.P256()), "x.example")
 	b := Source{Name: "b", Files: a.Files}
 	s := open(t, Config{Sources: []Source{a, b}})
 	for _, source := range []string{"a", "b"} {
@@ -106,7 +106,7 @@ func TestSameFilesTwice(t *testing.T) {
 
 func TestCheckKeyTypes(t *testing.T) {
 	got, err := Check(Config{Sources: []Source{
-		fileSource(t, "files", newECDSA(elliptic.P384()), "x.example"),
+		sourceOfFiles(t, "files", newECDSA(elliptic.P384()), "x.example"),
 		{Name: "self", SelfSigned: &SelfSigned{}},
 	}})
 	if err != nil {
@@ -120,8 +120,8 @@ func TestCheckKeyTypes(t *testing.T) {
 
 func TestSelectDoesNotAllocate(t *testing.T) {
 	s := open(t, Config{Sources: []Source{
-		fileSource(t, "rsa", rsa2048(), "mq.example"),
-		fileSource(t, "ec", newECDSA(elliptic.P256()), "*.mq.example"),
+		sourceOfFiles(t, "rsa", rsa2048(), "mq.example"),
+		sourceOfFiles(t, "ec", newECDSA(elliptic.P256()), "*.mq.example"),
 	}})
 	sources := []string{"rsa", "ec"}
 	for _, name := range []string{"mq.example", "a.mq.example", "elsewhere.test", ""} {
@@ -133,8 +133,8 @@ func TestSelectDoesNotAllocate(t *testing.T) {
 
 func BenchmarkSelect(b *testing.B) {
 	s := open(b, Config{Sources: []Source{
-		fileSource(b, "rsa", rsa2048(), "mq.example"),
-		fileSource(b, "ec", newECDSA(elliptic.P256()), "*.mq.example"),
+		sourceOfFiles(b, "rsa", rsa2048(), "mq.example"),
+		sourceOfFiles(b, "ec", newECDSA(elliptic.P256()), "*.mq.example"),
 	}})
 	sources := []string{"rsa", "ec"}
 	for _, bb := range []struct{ name, serverName string }{

@@ -1,7 +1,6 @@
 package certs
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,33 +25,28 @@ type Store struct {
 	cache    *certmagic.Cache
 	logger   *slog.Logger
 	zap      *zap.Logger
-	root     string // path, "" without self-signed sources
-	slots    []slot // in the order of the sources; not changed after Open
+	storage  *certmagic.FileStorage // prepared if a source writes to it
+	ca       *authority             // nil without self-signed sources
+	sources  []source               // in the order of the configuration; not changed after Open
 	snapshot atomic.Pointer[snapshot]
 
-	// configs say how to maintain a certificate. certmagic's goroutine reads
+	// managed say how to maintain a certificate. certmagic's goroutine reads
 	// them; Open adds to them.
-	configsMu sync.Mutex
-	configs   []managed
+	managedMu sync.Mutex
+	managed   []managed
 
-	refreshMu sync.Mutex // held while a snapshot is made
+	refreshMu sync.Mutex     // held while a snapshot is made
+	opened    bool           // until then the sources are not to be asked
+	shown     []*Certificate // by the snapshot
 
 	closing sync.Once
 	stop    chan struct{}
 	stopped chan struct{}
 }
 
-// slot is the place for one certificate: what it is for, and how it is found
-// in certmagic's cache, where renewals replace it.
-type slot struct {
-	offer
-	lookup string // one of its names
-	holds  func(certmagic.Certificate) bool
-}
-
-// managed is a certificate that certmagic renews.
+// managed is how certmagic renews some certificates.
 type managed struct {
-	issuer *leafIssuer
+	holds  func(certmagic.Certificate) bool
 	config *certmagic.Config
 }
 
@@ -64,22 +58,27 @@ type managed struct {
 // Several stores, in one process or in many, may share a storage directory.
 // ctx bounds the work of Open, not the life of the store.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	entries, err := readSources(cfg)
+	sources, err := readSources(cfg)
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{
+		sources: sources,
 		logger:  cfg.logger(),
+		storage: &certmagic.FileStorage{Path: cfg.Storage},
 		zap:     newZapLogger(cfg.logger()),
 		stop:    make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
 	s.snapshot.Store(new(snapshot))
 	s.cache = certmagic.NewCache(certmagic.CacheOptions{GetConfigForCert: s.configFor, Logger: s.zap})
-	if err := s.load(ctx, cfg, entries); err != nil {
+	if err := s.load(ctx); err != nil {
 		s.cache.Stop()
 		return nil, err
 	}
+	s.refreshMu.Lock()
+	s.opened = true
+	s.refreshMu.Unlock()
 	s.refresh()
 	go s.watch()
 	return s, nil
@@ -87,7 +86,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 
 // Root returns the path of the PEM file of the self-signed root, for clients
 // to trust; "" if no source is self-signed.
-func (s *Store) Root() string { return s.root }
+func (s *Store) Root() string {
+	if s.ca == nil {
+		return ""
+	}
+	return s.storage.Filename(RootFile)
+}
 
 // Close stops the maintenance of the certificates. A renewal that is under
 // way is cancelled and ends in moments, on its own. What Select finds stays as it is, for connections that
@@ -101,120 +105,73 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// load fills the cache and the slots.
-func (s *Store) load(ctx context.Context, cfg Config, entries []entry) error {
-	// Never written to when there is nothing but files.
-	storage := &certmagic.FileStorage{Path: cfg.Storage}
-	var ca *authority
-	if slices.ContainsFunc(entries, func(e entry) bool { return e.pair == nil }) {
-		var err error
-		if storage, err = prepareStorage(cfg.Storage); err != nil {
+// load opens all sources.
+func (s *Store) load(ctx context.Context) error {
+	var errs []error
+	if slices.ContainsFunc(s.sources, source.writes) {
+		if err := prepareStorage(s.storage); err != nil {
 			return err
-		}
-		var created bool
-		if ca, created, err = openAuthority(ctx, storage); err != nil {
-			return err
-		}
-		s.root = storage.Filename(RootFile)
-		switch {
-		case created:
-			s.logger.Info("made a self-signed root", "file", s.root, "not_after", ca.cert.NotAfter)
-		case time.Until(ca.cert.NotAfter) < rootWarning:
-			s.logger.Warn("the self-signed root will expire, and clients will need a new one", "file", s.root, "not_after", ca.cert.NotAfter)
 		}
 	}
-	var errs []error
-	for _, e := range entries {
-		if e.pair != nil {
-			errs = append(errs, s.loadFiles(ctx, storage, e))
-			continue
+	if slices.ContainsFunc(s.sources, func(src source) bool { _, ok := src.(*selfSigned); return ok }) {
+		if err := s.openAuthority(ctx); err != nil {
+			return err
 		}
-		for _, kind := range leafKinds {
-			errs = append(errs, s.loadSelfSigned(ctx, storage, e.name, &leafIssuer{ca: ca, kind: kind, names: e.names}))
-		}
+	}
+	for _, src := range s.sources {
+		errs = append(errs, src.open(ctx, s))
 	}
 	return errors.Join(errs...)
 }
 
-func (s *Store) loadFiles(ctx context.Context, storage certmagic.Storage, e entry) error {
-	config := s.newConfig(e.name, storage, nil)
-	// No tags: certmagic appends to those of a certificate that two sources share.
-	hash, err := config.CacheUnmanagedTLSCertificate(ctx, e.pair.Certificate, nil)
+// openAuthority loads or makes the root of self-signed sources.
+func (s *Store) openAuthority(ctx context.Context) error {
+	ca, created, err := openAuthority(ctx, s.storage)
 	if err != nil {
-		return &SourceError{Source: e.name, Field: "files.certificate", Err: err}
+		return err
 	}
-	s.slots = append(s.slots, slot{
-		offer:  offer{e.name, e.pair.key},
-		lookup: cacheName(e.pair.Leaf),
-		holds:  func(cert certmagic.Certificate) bool { return cert.Hash() == hash },
-	})
-	return nil
-}
-
-func (s *Store) loadSelfSigned(ctx context.Context, storage certmagic.Storage, source string, issuer *leafIssuer) error {
-	s.slots = append(s.slots, slot{
-		offer:  offer{source, issuer.kind.key},
-		lookup: issuer.names.primary(),
-		holds:  issuer.issued,
-	})
-	if s.managedBy(issuer.IssuerKey()) {
-		return nil // another source with the same names
-	}
-	config := s.newConfig(source, storage, issuer)
-	s.configsMu.Lock()
-	s.configs = append(s.configs, managed{issuer, config})
-	s.configsMu.Unlock()
-	if err := issuer.manage(ctx, s.cache, config, s.logger.With("certificate", source)); err != nil {
-		return &SourceError{Source: source, Field: "self_signed", Err: err}
+	s.ca = ca
+	switch {
+	case created:
+		s.logger.Info("made a self-signed root", "file", s.Root(), "not_after", ca.cert.NotAfter)
+	case time.Until(ca.cert.NotAfter) < rootWarning:
+		s.logger.Warn("the self-signed root will expire, and clients will need a new one", "file", s.Root(), "not_after", ca.cert.NotAfter)
 	}
 	return nil
 }
 
 // newConfig returns certmagic's configuration for the certificates of one
-// source. issuer is nil for those that certmagic does not renew.
-func (s *Store) newConfig(source string, storage certmagic.Storage, issuer *leafIssuer) *certmagic.Config {
-	cfg := certmagic.Config{
-		Storage: storage,
+// source, without an issuer: certmagic does not renew them. OCSP stapling and
+// ARI are off.
+func (s *Store) newConfig(source string) certmagic.Config {
+	return certmagic.Config{
+		Storage: s.storage,
 		Logger:  s.zap.With(zap.String("certificate", source)),
 		// Empty rather than nil: certmagic would use ACME.
 		Issuers:    []certmagic.Issuer{},
 		OCSP:       certmagic.OCSPConfig{DisableStapling: true},
 		DisableARI: true,
 	}
-	if issuer != nil {
-		cfg.Issuers = []certmagic.Issuer{issuer}
-		cfg.KeySource = certmagic.StandardKeyGenerator{KeyType: issuer.kind.generator}
-		cfg.OnEvent = func(_ context.Context, event string, data map[string]any) error {
-			switch event {
-			case "cert_obtained":
-				s.logger.Info("issued a self-signed certificate", "certificate", source,
-					"names", issuer.names.all(), "key", string(issuer.kind.generator), "renewal", data["renewal"])
-			case "cached_managed_cert":
-				s.refresh()
-			}
-			return nil
-		}
-	}
-	return certmagic.New(s.cache, cfg)
+}
+
+// manage has certmagic renew, by config, the certificates that holds knows.
+func (s *Store) manage(config *certmagic.Config, holds func(certmagic.Certificate) bool) {
+	s.managedMu.Lock()
+	defer s.managedMu.Unlock()
+	s.managed = append(s.managed, managed{holds, config})
 }
 
 // configFor implements [certmagic.ConfigGetter]. certmagic holds a lock of
 // the cache meanwhile.
 func (s *Store) configFor(cert certmagic.Certificate) (*certmagic.Config, error) {
-	s.configsMu.Lock()
-	defer s.configsMu.Unlock()
-	for _, m := range s.configs {
-		if m.issuer.issued(cert) {
+	s.managedMu.Lock()
+	defer s.managedMu.Unlock()
+	for _, m := range s.managed {
+		if m.holds(cert) {
 			return m.config, nil
 		}
 	}
 	return nil, fmt.Errorf("certs: nothing renews the certificate for %q", cert.Names)
-}
-
-func (s *Store) managedBy(issuerKey string) bool {
-	s.configsMu.Lock()
-	defer s.configsMu.Unlock()
-	return slices.ContainsFunc(s.configs, func(m managed) bool { return m.issuer.IssuerKey() == issuerKey })
 }
 
 // watch takes over what certmagic has replaced, until Close.
@@ -232,45 +189,25 @@ func (s *Store) watch() {
 	}
 }
 
-// refresh makes a new snapshot if the cache holds other certificates than
-// the current one does. Those that are the same keep their pointers.
+// refresh makes a new snapshot if the sources have other certificates than
+// those that the current one shows.
 func (s *Store) refresh() {
 	s.refreshMu.Lock()
 	defer s.refreshMu.Unlock()
-	old := *s.snapshot.Load()
-	next := make(snapshot, len(s.slots))
-	changed := false
-	for _, sl := range s.slots {
-		var before *Certificate
-		if ix := old[sl.offer]; ix != nil {
-			before = ix.first
-		}
-		now := s.lookup(sl, before)
-		if now == nil {
-			continue // still being obtained
-		}
-		changed = changed || now != before
-		next.add(now)
+	if !s.opened {
+		return
 	}
-	if changed {
-		s.snapshot.Store(&next)
+	var certificates []*Certificate
+	for _, src := range s.sources {
+		certificates = append(certificates, src.certificates()...)
 	}
-}
-
-// lookup finds the newest certificate for a slot, or returns before if that
-// is the one, or if the cache has none.
-func (s *Store) lookup(sl slot, before *Certificate) *Certificate {
-	var newest *certmagic.Certificate
-	for _, cert := range s.cache.AllMatchingCertificates(sl.lookup) {
-		if sl.holds(cert) && (newest == nil || cert.Leaf.NotBefore.After(newest.Leaf.NotBefore)) {
-			newest = &cert
-		}
+	if slices.Equal(certificates, s.shown) {
+		return
 	}
-	if newest == nil {
-		return before
+	next := make(snapshot)
+	for _, cert := range certificates {
+		next.add(cert)
 	}
-	if before != nil && bytes.Equal(before.Leaf.Raw, newest.Leaf.Raw) && bytes.Equal(before.OCSPStaple, newest.OCSPStaple) {
-		return before
-	}
-	return &Certificate{Certificate: &newest.Certificate, Source: sl.source, Key: sl.key}
+	s.shown = certificates
+	s.snapshot.Store(&next)
 }

@@ -29,12 +29,12 @@ func selectLeaf(t *testing.T, s *Store, key policy.KeyType) Certificate {
 	return cert
 }
 
-var selfSigned = []Source{{Name: "self", SelfSigned: &SelfSigned{}}}
+var selfSignedSource = []Source{{Name: "self", SelfSigned: &SelfSigned{}}}
 
 func TestMadeOnceAndKept(t *testing.T) {
 	storage := copyStorage(t)
-	first := open(t, Config{Storage: storage, Sources: selfSigned})
-	second := open(t, Config{Storage: storage, Sources: selfSigned}) // while the first is open, as in a reload
+	first := open(t, Config{Storage: storage, Sources: selfSignedSource})
+	second := open(t, Config{Storage: storage, Sources: selfSignedSource}) // while the first is open, as in a reload
 	first.Close()
 	for _, key := range leafTypes {
 		a, b := selectLeaf(t, first, key), selectLeaf(t, second, key)
@@ -50,14 +50,14 @@ func TestMadeOnceAndKept(t *testing.T) {
 // A name more, or a new root, asks for new leaves.
 func TestLeavesFollowNamesAndRoot(t *testing.T) {
 	storage := copyStorage(t)
-	before := selectLeaf(t, open(t, Config{Storage: storage, Sources: selfSigned}), policy.ECDSAP256)
+	before := selectLeaf(t, open(t, Config{Storage: storage, Sources: selfSignedSource}), policy.ECDSAP256)
 
 	more := []Source{{Name: "self", SelfSigned: &SelfSigned{Names: []string{"localhost", "127.0.0.1", "::1", "*.mq.example"}}}}
 	after := selectLeaf(t, open(t, Config{Storage: storage, Sources: more}), policy.ECDSAP256)
 	if after.Leaf.Equal(before.Leaf) || after.Leaf.VerifyHostname("a.mq.example") != nil {
 		t.Error("the leaf does not have the new name")
 	}
-	again := selectLeaf(t, open(t, Config{Storage: storage, Sources: selfSigned}), policy.ECDSAP256)
+	again := selectLeaf(t, open(t, Config{Storage: storage, Sources: selfSignedSource}), policy.ECDSAP256)
 	if !again.Leaf.Equal(before.Leaf) {
 		t.Error("the leaf for the old names was not kept")
 	}
@@ -65,7 +65,7 @@ func TestLeavesFollowNamesAndRoot(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(storage, "authority")); err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, Config{Storage: storage, Sources: selfSigned})
+	s := open(t, Config{Storage: storage, Sources: selfSignedSource})
 	renewed := selectLeaf(t, s, policy.ECDSAP256)
 	rootPEM, err := os.ReadFile(s.Root())
 	if err != nil {
@@ -89,7 +89,7 @@ func TestSourcesWithNamesInCommon(t *testing.T) {
 		{Name: "same", SelfSigned: &SelfSigned{Names: []string{"::1", "localhost", "127.0.0.1"}}},
 		{Name: "other", SelfSigned: &SelfSigned{Names: []string{"localhost", "other.example"}}},
 		{Name: "address", SelfSigned: &SelfSigned{Names: []string{"2001:db8::1"}}},
-		fileSource(t, "file", newECDSA(elliptic.P256()), "localhost"),
+		sourceOfFiles(t, "file", newECDSA(elliptic.P256()), "localhost"),
 	}})
 	got := make(map[string]Certificate)
 	for _, source := range []string{"self", "same", "other", "address", "file"} {
@@ -122,7 +122,7 @@ func TestRenewal(t *testing.T) {
 	storage := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var log logBuffer
-		s, err := Open(t.Context(), Config{Storage: storage, Sources: selfSigned, Logger: log.logger(slog.LevelInfo)})
+		s, err := Open(t.Context(), Config{Storage: storage, Sources: selfSignedSource, Logger: log.logger(slog.LevelInfo)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +170,7 @@ func TestRenewal(t *testing.T) {
 func TestRenewalByAnotherStore(t *testing.T) {
 	storage := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		first, err := Open(t.Context(), Config{Storage: storage, Sources: selfSigned})
+		first, err := Open(t.Context(), Config{Storage: storage, Sources: selfSignedSource})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,7 +178,7 @@ func TestRenewalByAnotherStore(t *testing.T) {
 		before := selectLeaf(t, first, policy.ECDSAP256)
 		// Five minutes before the first store looks at its certificates.
 		time.Sleep(60*24*time.Hour + 5*time.Minute - backdating/3)
-		second, err := Open(t.Context(), Config{Storage: storage, Sources: selfSigned})
+		second, err := Open(t.Context(), Config{Storage: storage, Sources: selfSignedSource})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +203,7 @@ func TestOpenAtOnce(t *testing.T) {
 		var group errgroup.Group
 		for i := range stores {
 			group.Go(func() (err error) {
-				stores[i], err = Open(t.Context(), Config{Storage: storage, Sources: selfSigned})
+				stores[i], err = Open(t.Context(), Config{Storage: storage, Sources: selfSignedSource})
 				return err
 			})
 		}
@@ -227,7 +227,7 @@ func TestOpenAfterALongTime(t *testing.T) {
 	storage := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		for range 2 {
-			s, err := Open(t.Context(), Config{Storage: storage, Sources: selfSigned})
+			s, err := Open(t.Context(), Config{Storage: storage, Sources: selfSignedSource})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -241,7 +241,7 @@ func TestOpenAfterALongTime(t *testing.T) {
 		}
 		time.Sleep(rootLifetime - 450*24*time.Hour)
 		var log logBuffer
-		s, err := Open(t.Context(), Config{Storage: storage, Sources: selfSigned, Logger: log.logger(slog.LevelWarn)})
+		s, err := Open(t.Context(), Config{Storage: storage, Sources: selfSignedSource, Logger: log.logger(slog.LevelWarn)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +250,7 @@ func TestOpenAfterALongTime(t *testing.T) {
 			t.Errorf("logged %q", log.String())
 		}
 		time.Sleep(60 * 24 * time.Hour)
-		s, err = Open(t.Context(), Config{Storage: storage, Sources: selfSigned})
+		s, err = Open(t.Context(), Config{Storage: storage, Sources: selfSignedSource})
 		if err == nil {
 			s.Close()
 			t.Fatal("an expired root is used")
@@ -265,7 +265,7 @@ func TestOpenAfterALongTime(t *testing.T) {
 func TestCloseEndsEveryGoroutine(t *testing.T) {
 	storage := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		s, err := Open(t.Context(), Config{Storage: storage, Sources: selfSigned})
+		s, err := Open(t.Context(), Config{Storage: storage, Sources: selfSignedSource})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -283,7 +283,7 @@ func TestReopening(t *testing.T) {
 	storage := copyStorage(t)
 	before := goleak.IgnoreCurrent()
 	for range 20 {
-		s, err := Open(t.Context(), Config{Storage: storage, Sources: selfSigned})
+		s, err := Open(t.Context(), Config{Storage: storage, Sources: selfSignedSource})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -304,7 +304,7 @@ func TestFailingOpenLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := goleak.IgnoreCurrent()
-	if s, err := Open(t.Context(), Config{Storage: storage, Sources: selfSigned}); err == nil {
+	if s, err := Open(t.Context(), Config{Storage: storage, Sources: selfSignedSource}); err == nil {
 		s.Close()
 		t.Fatal("no error")
 	}
@@ -342,7 +342,7 @@ func TestStorageErrors(t *testing.T) {
 			if err := tt.spoil(dir); err != nil {
 				t.Fatal(err)
 			}
-			s, err := Open(t.Context(), Config{Storage: dir, Sources: selfSigned})
+			s, err := Open(t.Context(), Config{Storage: dir, Sources: selfSignedSource})
 			if err == nil {
 				s.Close()
 				t.Fatal("no error")
@@ -352,7 +352,7 @@ func TestStorageErrors(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Open(t.Context(), Config{Sources: selfSigned}); err == nil ||
+	if _, err := Open(t.Context(), Config{Sources: selfSignedSource}); err == nil ||
 		err.Error() != "certs: storage: no directory is set, and self-signed certificates need one" {
 		t.Errorf("without a directory: %v", err)
 	}
@@ -371,7 +371,7 @@ func TestDamagedLeafIsReplaced(t *testing.T) {
 				t.Fatal(err)
 			}
 			var log logBuffer
-			s := open(t, Config{Storage: storage, Sources: selfSigned, Logger: log.logger(slog.LevelWarn)})
+			s := open(t, Config{Storage: storage, Sources: selfSignedSource, Logger: log.logger(slog.LevelWarn)})
 			selectLeaf(t, s, policy.ECDSAP256)
 			if want := `level=WARN msg="stored self-signed certificate is unusable, replacing it" certificate=self error=`; !strings.HasPrefix(log.String(), want) {
 				t.Errorf("%s %q: logged %q", ext, content, log.String())
@@ -384,8 +384,8 @@ func TestDamagedLeafIsReplaced(t *testing.T) {
 func TestSecretsStayHome(t *testing.T) {
 	storage := filepath.Join(t.TempDir(), "new")
 	var log logBuffer
-	src := fileSource(t, "file", rsa2048(), "mq.example")
-	s := open(t, Config{Storage: storage, Sources: append([]Source{src}, selfSigned...), Logger: log.logger(slog.LevelDebug)})
+	src := sourceOfFiles(t, "file", rsa2048(), "mq.example")
+	s := open(t, Config{Storage: storage, Sources: append([]Source{src}, selfSignedSource...), Logger: log.logger(slog.LevelDebug)})
 	var keys []string
 	err := filepath.WalkDir(storage, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -429,7 +429,7 @@ func TestSecretsStayHome(t *testing.T) {
 func BenchmarkReopen(b *testing.B) {
 	storage := copyStorage(b)
 	for b.Loop() {
-		s, err := Open(b.Context(), Config{Storage: storage, Sources: selfSigned})
+		s, err := Open(b.Context(), Config{Storage: storage, Sources: selfSignedSource})
 		if err != nil {
 			b.Fatal(err)
 		}
