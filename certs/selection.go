@@ -3,6 +3,7 @@ package certs
 import (
 	"crypto/x509"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -12,11 +13,14 @@ import (
 // NoCertificateError is the error of [Store.Select].
 type NoCertificateError struct {
 	Sources    []string
-	ServerName string // as the client sent it
-	Key        policy.KeyType
+	ServerName string         // as the client sent it
+	Key        policy.KeyType // policy.NoKey if there is none of any type
 }
 
 func (e *NoCertificateError) Error() string {
+	if e.Key == policy.NoKey {
+		return fmt.Sprintf("certs: no certificate for server name %q in %q", e.ServerName, e.Sources)
+	}
 	return fmt.Sprintf("certs: no certificate with a key of type %v for server name %q in %q", e.Key, e.ServerName, e.Sources)
 }
 
@@ -68,8 +72,8 @@ func serverNames(leaf *x509.Certificate) []string {
 	for _, ip := range leaf.IPAddresses {
 		names = append(names, ip.String())
 	}
-	if len(names) == 0 {
-		names = append(names, strings.ToLower(leaf.Subject.CommonName))
+	if name := leaf.Subject.CommonName; len(names) == 0 && name != "" {
+		names = append(names, strings.ToLower(name))
 	}
 	return names
 }
@@ -83,14 +87,10 @@ func serverNames(leaf *x509.Certificate) []string {
 // Unknown sources are passed over. The error is a *NoCertificateError.
 //
 // It may be called at any time, after Close too, and allocates nothing unless
-// the server name has capital letters.
+// the server name has capital letters or is an IPv6 address.
 func (s *Store) Select(sources []string, serverName string, key policy.KeyType) (Certificate, error) {
 	snap := *s.snapshot.Load()
-	name := strings.TrimSuffix(strings.ToLower(serverName), ".")
-	parent := ""
-	if dot := strings.IndexByte(name, '.'); dot > 0 {
-		parent = name[dot:]
-	}
+	name, parent := lookup(serverName)
 	var byWildcard, first *Certificate
 	for _, source := range sources {
 		ix := snap[offer{source, key}]
@@ -114,6 +114,54 @@ func (s *Store) Select(sources []string, serverName string, key policy.KeyType) 
 		return *first, nil
 	}
 	return Certificate{}, &NoCertificateError{Sources: sources, ServerName: serverName, Key: key}
+}
+
+// Match returns the types of key of the certificates that the named sources
+// have for serverName at this moment, and true; or, if none of them has that
+// name, of all their certificates, and false. A decision for one of the types
+// leads [Store.Select] to a certificate with the name if there is one at all.
+//
+// It allocates no more than Select does.
+func (s *Store) Match(sources []string, serverName string) (keys policy.KeySet, named bool) {
+	snap := *s.snapshot.Load()
+	name, parent := lookup(serverName)
+	var all policy.KeySet
+	for _, source := range sources {
+		for _, key := range selectable {
+			ix := snap[offer{source, key}]
+			if ix == nil {
+				continue
+			}
+			all |= policy.Keys(key)
+			if ix.exact[name] != nil || ix.wildcard[parent] != nil {
+				keys |= policy.Keys(key)
+			}
+		}
+	}
+	if keys != 0 {
+		return keys, true
+	}
+	return all, false
+}
+
+// selectable are the types of key that a certificate can have.
+var selectable = [...]policy.KeyType{policy.RSA, policy.ECDSAP256, policy.ECDSAP384, policy.Ed25519}
+
+// lookup turns what a client sent into what certificates are found by: a name,
+// and the name less its left-most label, by which wildcards are found. Some
+// clients send IP addresses, which server_name is not meant for (RFC 6066
+// section 3); certificates can have them, so they are looked for.
+func lookup(serverName string) (name, parent string) {
+	name = strings.TrimSuffix(strings.ToLower(serverName), ".")
+	if strings.IndexByte(name, ':') >= 0 {
+		if ip, err := netip.ParseAddr(name); err == nil {
+			return ip.String(), ""
+		}
+	}
+	if dot := strings.IndexByte(name, '.'); dot > 0 {
+		parent = name[dot:]
+	}
+	return name, parent
 }
 
 // KeyTypes returns the types of key that the named sources have to offer,

@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/x509"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -47,6 +48,7 @@ func TestSelect(t *testing.T) {
 		{"wildcard as a name", []string{"ec", "ec2"}, "*.example", policy.ECDSAP256, "ec2"}, // no client sends it; harmless
 		{"IPv4", all, "192.0.2.1", policy.ECDSAP256, "ec2"},
 		{"IPv6", all, "2001:db8::1", policy.ECDSAP256, "ec2"},
+		{"IPv6 in another form", all, "2001:DB8:0:0::0.0.0.1", policy.ECDSAP256, "ec2"},
 		{"common name without alternative names", all, "old.example", policy.ECDSAP256, "common"},
 		{"no server name", all, "", policy.ECDSAP256, "ec"},
 		{"no server name, other order", []string{"ec2", "ec"}, "", policy.ECDSAP256, "ec2"},
@@ -80,6 +82,60 @@ func TestSelect(t *testing.T) {
 	}
 	if got := s.KeyTypes(nil); got != nil {
 		t.Errorf("KeyTypes(nil) = %v", got)
+	}
+}
+
+// The types of key for a name, from which policy chooses, are those with which
+// Select finds a certificate that has it.
+func TestMatch(t *testing.T) {
+	p384 := newECDSA(elliptic.P384())
+	s := open(t, Config{Sources: []Source{
+		sourceOfFiles(t, "rsa", rsa2048(), "a.example", "both.example"),
+		sourceOfFiles(t, "ec", newECDSA(elliptic.P256()), "b.example", "both.example", "*.wild.example", "192.0.2.1", "2001:db8::1"),
+		sourceOfFiles(t, "ec384", p384, "x.wild.example"),
+		{Name: "noname", Files: &Files{
+			Certificate: write(t, "tls.crt", certPEM(issue(t, p384, nil, func(c *x509.Certificate) { c.EmailAddresses = []string{"a@b.example"} }))),
+			Key:         write(t, "tls.key", keyPEM(t, p384)),
+		}},
+	}})
+	rsaKey, p256Key, p384Key := policy.Keys(policy.RSA), policy.Keys(policy.ECDSAP256), policy.Keys(policy.ECDSAP384)
+	all := []string{"rsa", "ec", "ec384", "gone", "noname"}
+	for _, tt := range []struct {
+		serverName string
+		sources    []string
+		keys       policy.KeySet
+		named      bool
+	}{
+		{"a.example", all, rsaKey, true},
+		{"A.Example", all, rsaKey, true},
+		{"a.example.", all, rsaKey, true},
+		{"b.example", all, p256Key, true},
+		{"both.example", all, rsaKey | p256Key, true},
+		{"y.wild.example", all, p256Key, true},
+		{"x.wild.example", all, p256Key | p384Key, true}, // one has the very name, the other by a wildcard
+		{"a.y.wild.example", all, rsaKey | p256Key | p384Key, false},
+		{"wild.example", all, rsaKey | p256Key | p384Key, false},
+		{"192.0.2.1", all, p256Key, true},
+		{"192.0.2.2", all, rsaKey | p256Key | p384Key, false},
+		{"2001:DB8:0:0:0:0:0:1", all, p256Key, true},
+		{"", all, rsaKey | p256Key | p384Key, false}, // not the one without a name
+		{"b.example", []string{"rsa"}, rsaKey, false},
+		{"b.example", []string{"gone"}, 0, false},
+		{"b.example", nil, 0, false},
+	} {
+		keys, named := s.Match(tt.sources, tt.serverName)
+		if keys != tt.keys || named != tt.named {
+			t.Errorf("%q in %q: %v, %t, want %v, %t", tt.serverName, tt.sources, keys.Types(), named, tt.keys.Types(), tt.named)
+		}
+		for _, key := range keys.Types() {
+			cert, err := s.Select(tt.sources, tt.serverName, key)
+			if err != nil || cert.Source == "noname" || named && cert.Leaf.VerifyHostname(strings.TrimSuffix(tt.serverName, ".")) != nil {
+				t.Errorf("%q in %q: %v leads to %q, %v", tt.serverName, tt.sources, key, cert.Source, err)
+			}
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { s.Match(all, "y.wild.example") }); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 

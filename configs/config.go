@@ -22,9 +22,18 @@ const (
 	DefaultLogLevel          = "info"
 	DefaultDrainTimeout      = 25 * time.Second // below the 30 s after which Kubernetes kills
 	DefaultConnectTimeout    = 5 * time.Second
+	DefaultServerName        = ServerNameAny
 	DefaultHandshakeTimeout  = 10 * time.Second
 	DefaultFirstBytesTimeout = 10 * time.Second
 	DefaultMaxConnections    = 0 // no limit
+)
+
+// What a listener does with clients whose server name none of its certificates
+// has: values of Listener.ServerName.
+const (
+	ServerNameAny      = "any"      // serve them
+	ServerNameKnown    = "known"    // refuse them, but not those that send no name
+	ServerNameRequired = "required" // refuse both
 )
 
 // MaxSize is the size in bytes of the largest file that is read.
@@ -107,6 +116,16 @@ type Listener struct {
 
 	// Certificates are names of Config.Certificates. Default: all of them.
 	Certificates []string
+
+	// ServerName is which clients are let in by the server name that they send
+	// (RFC 6066 section 3): ServerNameAny, ServerNameKnown or
+	// ServerNameRequired. Default: DefaultServerName (any).
+	ServerName string
+
+	// DefaultCertificate is what clients get that send no server name, or one
+	// that no certificate has: one of Certificates. Default: "", the first of
+	// them that has the type of key that was decided on.
+	DefaultCertificate string
 
 	// Exactly one of Upstream and Upstreams is set. Upstreams is by protocol
 	// (amqp, mqtt, stomp, openwire, websocket) where Protocol is auto, and by

@@ -72,6 +72,7 @@ func TestDefaults(t *testing.T) {
 			Protocol:          "amqp",
 			Policy:            &policy.Policy{Name: "rabbitmq"},
 			Certificates:      []string{"default"},
+			ServerName:        "any",
 			Upstream:          "rabbit",
 			HandshakeTimeout:  10 * time.Second,
 			FirstBytesTimeout: 10 * time.Second,
@@ -102,6 +103,8 @@ listeners:
     protocol: websocket
     policy: strict
     certificates: [ecdsa]
+    server_name: known
+    default_certificate: ecdsa
     upstreams: {mqtt: broker, stomp: broker}
     alpn: [http/1.1]
     handshake_timeout: 3s
@@ -121,17 +124,19 @@ listeners:
 		Policies:  map[string]*policy.Policy{"strict": {Name: "strict"}},
 		Upstreams: map[string]Upstream{"broker": {Nodes: []string{"a.internal:5672", "[::1]:5672"}, ConnectTimeout: 500 * time.Millisecond}},
 		Listeners: []Listener{{
-			Name:              "wss",
-			Address:           ":61619",
-			Protocol:          "websocket",
-			Policy:            &policy.Policy{Name: "strict"},
-			Certificates:      []string{"ecdsa"},
-			Upstreams:         map[string]string{"mqtt": "broker", "stomp": "broker"},
-			ALPN:              []string{"http/1.1"},
-			HandshakeTimeout:  3 * time.Second,
-			FirstBytesTimeout: 4 * time.Second,
-			MaxConnections:    100,
-			Pos:               Pos{"dir/suitegate.yml", 14, 5},
+			Name:               "wss",
+			Address:            ":61619",
+			Protocol:           "websocket",
+			Policy:             &policy.Policy{Name: "strict"},
+			Certificates:       []string{"ecdsa"},
+			ServerName:         "known",
+			DefaultCertificate: "ecdsa",
+			Upstreams:          map[string]string{"mqtt": "broker", "stomp": "broker"},
+			ALPN:               []string{"http/1.1"},
+			HandshakeTimeout:   3 * time.Second,
+			FirstBytesTimeout:  4 * time.Second,
+			MaxConnections:     100,
+			Pos:                Pos{"dir/suitegate.yml", 14, 5},
 		}},
 		Warnings: Errors{{Pos{"dir/suitegate.yml", 7, 12}, `certificate "rsa" is not used by any listener`}},
 	}
@@ -158,11 +163,12 @@ upstreams:
   branch: {nodes: ["127.0.0.1:1883"]}
 listeners:
   - {name: a, address: ":1", protocol: tcp, policy: used, upstream: used, certificates: [used]}
-  - {name: b, address: ":2", protocol: auto, policy: used, upstreams: {mqtt: branch}, certificates: [used]}
+  - {name: b, address: ":2", protocol: auto, policy: used, upstreams: {mqtt: branch}, certificates: [used], server_name: required, default_certificate: used}
 `)
 	const want = `dir/suitegate.yml:3:12: certificate "unused" is not used by any listener
 dir/suitegate.yml:5:3: policy "unused" is not used by any listener
-dir/suitegate.yml:9:3: upstream "unused" is not used by any listener`
+dir/suitegate.yml:9:3: upstream "unused" is not used by any listener
+dir/suitegate.yml:13:132: default_certificate: with server_name required no client gets it`
 	if got := cfg.Warnings.Error(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -197,8 +197,24 @@ func (r *resolver) listener(n *yaml.Node, k *listenerKeys) {
 			r.certificates.used[c] = true
 		}
 	}
+	r.serverName(k, &l)
 	r.route(n, k, &l)
 	r.cfg.Listeners = append(r.cfg.Listeners, l)
+}
+
+// serverName settles what clients get whose server name no certificate has.
+func (r *resolver) serverName(k *listenerKeys, l *Listener) {
+	l.ServerName = string(k.ServerName.or(DefaultServerName))
+	if !r.refer(&r.certificates, k.DefaultCertificate) {
+		return
+	}
+	l.DefaultCertificate = string(k.DefaultCertificate.value)
+	switch {
+	case !slices.Contains(l.Certificates, l.DefaultCertificate):
+		r.errorf(k.DefaultCertificate.node, "default_certificate: %s is not among the listener's certificates", quote(l.DefaultCertificate))
+	case l.ServerName == ServerNameRequired:
+		r.warnf(k.DefaultCertificate.key, "default_certificate: with server_name required no client gets it")
+	}
 }
 
 // route finds where a listener sends its connections.

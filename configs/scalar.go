@@ -126,6 +126,13 @@ func (p *protocol) parse(s string) error {
 	return choose(p, "protocol", s, "amqp", "mqtt", "stomp", "openwire", "websocket", "auto", "tcp")
 }
 
+type serverName string
+
+func (*serverName) kind() (tag, want string) { return "!!str", "any, known or required" }
+func (n *serverName) parse(s string) error {
+	return choose(n, "value", s, ServerNameAny, ServerNameKnown, ServerNameRequired)
+}
+
 // alpn is the name of an application protocol (RFC 7301 §3.1).
 type alpn string
 

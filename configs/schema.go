@@ -52,15 +52,17 @@ type upstreamKeys struct {
 }
 
 type listenerKeys struct {
-	Name              field[name]          `key:"name,required"`
-	Address           field[listenAddress] `key:"address,required"`
-	Protocol          field[protocol]      `key:"protocol,required"`
-	Policy            field[text]          `key:"policy,required"`
-	Certificates      field[[]field[text]] `key:"certificates,nonempty"`
-	Upstream          field[text]          `key:"upstream"`
-	Upstreams         field[names[text]]   `key:"upstreams,nonempty"`
-	ALPN              []field[alpn]        `key:"alpn"`
-	HandshakeTimeout  field[duration]      `key:"handshake_timeout"`
-	FirstBytesTimeout field[duration]      `key:"first_bytes_timeout"`
-	MaxConnections    field[count]         `key:"max_connections"`
+	Name               field[name]          `key:"name,required"`
+	Address            field[listenAddress] `key:"address,required"`
+	Protocol           field[protocol]      `key:"protocol,required"`
+	Policy             field[text]          `key:"policy,required"`
+	Certificates       field[[]field[text]] `key:"certificates,nonempty"`
+	ServerName         field[serverName]    `key:"server_name"`
+	DefaultCertificate field[text]          `key:"default_certificate"`
+	Upstream           field[text]          `key:"upstream"`
+	Upstreams          field[names[text]]   `key:"upstreams,nonempty"`
+	ALPN               []field[alpn]        `key:"alpn"`
+	HandshakeTimeout   field[duration]      `key:"handshake_timeout"`
+	FirstBytesTimeout  field[duration]      `key:"first_bytes_timeout"`
+	MaxConnections     field[count]         `key:"max_connections"`
 }

@@ -119,16 +119,28 @@ func (c *connection) readHello() (err error) {
 	return nil
 }
 
-// decide settles what the connection gets, and with which certificate.
-func (c *connection) decide() (err error) {
-	if c.decision, err = c.route.policy.Select(offerOf(c.hello)); err != nil {
+// decide settles what the connection gets, and with which certificate. What can
+// be decided depends on the keys of the certificates that have the server name.
+func (c *connection) decide() error {
+	from, err := c.route.candidatesFor(c.hello)
+	if err != nil {
+		return err
+	}
+	bound := c.route.byKeys[from.keys]
+	if bound == nil {
+		return &certs.NoCertificateError{Sources: from.sources, ServerName: c.hello.ServerName}
+	}
+	if c.decision, err = bound.Select(offerOf(c.hello)); err != nil {
 		var refused *policy.Refusal
 		if errors.As(err, &refused) {
 			c.decision.Version = refused.Version // as far as it got
 		}
+		if from.keys != c.route.keySet {
+			err = fmt.Errorf("proxy: the certificates for the server name have keys %s alone: %w", join(from.keys.Types()), err)
+		}
 		return err
 	}
-	c.certificate, err = c.route.store.Select(c.route.Certificates, c.hello.ServerName, c.decision.Key)
+	c.certificate, err = c.route.store.Select(from.sources, c.hello.ServerName, c.decision.Key)
 	return err
 }
 

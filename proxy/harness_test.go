@@ -62,11 +62,17 @@ type gateway struct {
 // start serves a configuration, given without its certificates.
 func start(t *testing.T, yaml string) *gateway {
 	t.Helper()
+	return startWith(t, parse(t, yaml))
+}
+
+// startWith serves a whole configuration.
+func startWith(t *testing.T, config *configs.Config) *gateway {
+	t.Helper()
 	book := &logBook{}
 	g := &gateway{t: t, log: book, Server: &Server{
 		Log: slog.New(slog.NewJSONHandler(book, &slog.HandlerOptions{Level: slog.LevelDebug})), Metrics: metrics.New(),
 	}}
-	if err := g.Apply(parse(t, yaml)); err != nil {
+	if err := g.Apply(config); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { g.Close() })

@@ -25,7 +25,10 @@ type route struct {
 
 	policy   *policy.Policy // bound to the certificates and engines
 	unserved []policy.Unserved
-	keys     map[string][]policy.KeyType // by certificate
+	byKeys   map[policy.KeySet]*policy.Policy // bound to those with keys of the set
+	keySet   policy.KeySet                    // of all certificates
+	keys     map[string][]policy.KeyType      // by certificate
+	defaults []string                         // certificates for clients without a server name
 	store    *certs.Store
 	engines  engine.Dispatcher
 	scope    string                    // of session tickets
@@ -104,6 +107,11 @@ func newRoute(l configs.Listener, keys map[string][]policy.KeyType, pools map[st
 		have = append(have, keys[name]...)
 	}
 	r.policy, r.unserved = l.Policy.Bind(policy.Have{Keys: have, Serves: r.engines.Serves})
+	r.byKeys, r.keySet = bindByKeys(l.Policy, r.engines.Serves), policy.Keys(have...)
+	r.defaults = l.Certificates
+	if l.DefaultCertificate != "" {
+		r.defaults = []string{l.DefaultCertificate}
+	}
 
 	for _, version := range []struct {
 		version     policy.Version

@@ -355,7 +355,7 @@ func TestEngineThatGoesWrong(t *testing.T) {
 
 	// The client of a gateway at fault is told so.
 	bad := *good
-	bad.Certificates = []string{"lost"}
+	bad.Certificates, bad.defaults = []string{"lost"}, []string{"lost"}
 	l.route.Store(&bad)
 	if _, err := g.connect("front", g.client()); err == nil || !strings.Contains(err.Error(), "internal error") {
 		t.Errorf("without a certificate: %v", err)

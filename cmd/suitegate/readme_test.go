@@ -151,6 +151,7 @@ func TestREADMEConfiguration(t *testing.T) {
 		"drain_timeout":                   configs.DefaultDrainTimeout.String(),
 		"policies.NAME.groups":            "`" + joinStringers(policy.DefaultGroups(), "`, `") + "`",
 		"upstreams.NAME.connect_timeout":  configs.DefaultConnectTimeout.String(),
+		"listeners[].server_name":         configs.DefaultServerName,
 		"listeners[].handshake_timeout":   configs.DefaultHandshakeTimeout.String(),
 		"listeners[].first_bytes_timeout": configs.DefaultFirstBytesTimeout.String(),
 		"listeners[].max_connections":     strconv.Itoa(configs.DefaultMaxConnections),

@@ -64,3 +64,58 @@ func TestServerName(t *testing.T) {
 		})
 	}
 }
+
+// TestServerNameRefused shows what a client is told whose name a listener does
+// not take, whatever version it speaks and whichever engine would have served
+// it, and what those get that the listener does take.
+func TestServerNameRefused(t *testing.T) {
+	c := echoConfig(t)
+	c.Upstreams["echo"] = upstreamConfig{Nodes: []string{stubBroker(t, echoLine)}}
+	c.Certificates = []certificateConfig{pki(t).files("rsa", "rsa"), pki(t).files("other", "other")}
+	c.Listeners = []listenerConfig{
+		{Name: "known", Protocol: "tcp", Policy: "activemq", Upstream: "echo", ServerName: "known", DefaultCertificate: "other"},
+		{Name: "required", Protocol: "tcp", Policy: "activemq", Upstream: "echo", ServerName: "required"},
+	}
+	g := startGateway(t, c)
+	const unrecognized, missing = "SSL alert number 112", "SSL alert number 109"
+	for engine, options := range map[string][]string{
+		"TLS 1.3":               {"-tls1_3"},
+		"TLS 1.2 of crypto/tls": {"-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"},
+		"TLS 1.2 of our own":    {"-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256"},
+	} {
+		nameless := unrecognized
+		if engine == "TLS 1.3" {
+			nameless = missing
+		}
+		for _, tt := range []struct {
+			name, listener string
+			args           []string
+			told           string // the alert, or the name that is verified
+			want           record
+		}{
+			{"known", "known", []string{"-servername", "localhost"}, "localhost", record{"certificate": "rsa"}},
+			{"capitals", "known", []string{"-servername", "LocalHost"}, "localhost", record{"certificate": "rsa"}},
+			{"address of a certificate", "known", []string{"-servername", "127.0.0.1"}, "localhost", record{"certificate": "rsa"}},
+			{"strange address", "known", []string{"-servername", "192.0.2.1"}, "other.example", record{"certificate": "other"}},
+			{"no name", "known", []string{"-noservername"}, "other.example", record{"certificate": "other"}},
+			{"strange", "known", []string{"-servername", "nobody.example"}, unrecognized,
+				record{"reason": "unrecognized_name", "alert": "unrecognized_name", "sni": "nobody.example"}},
+			{"below a name", "known", []string{"-servername", "sub.localhost"}, unrecognized, record{"reason": "unrecognized_name"}},
+			{"strange", "required", []string{"-servername", "nobody.example"}, unrecognized, record{"reason": "unrecognized_name"}},
+			{"no name", "required", []string{"-noservername"}, nameless, record{"reason": "no_server_name"}},
+			{"trailing dot", "required", []string{"-servername", "localhost."}, "alert", record{"reason": "malformed_hello"}}, // RFC 6066 section 3
+			{"known", "required", []string{"-servername", "other.example"}, "other.example", record{"certificate": "other"}},
+		} {
+			t.Run(engine+"/"+tt.listener+"/"+tt.name, func(t *testing.T) {
+				if tt.want["reason"] != nil {
+					out := sClient(t, g, tt.listener, append(options, tt.args...)...)
+					wantOutput(t, out, tt.told)
+				} else {
+					out := sClient(t, g, tt.listener, append(append(options, tt.args...), "-verify_hostname", tt.told, "-brief")...)
+					wantOutput(t, out, "Verified peername: "+tt.told+"\n", greeting)
+				}
+				g.connection(t).want(t, tt.want)
+			})
+		}
+	}
+}

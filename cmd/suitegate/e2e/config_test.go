@@ -37,16 +37,18 @@ type upstreamConfig struct {
 }
 
 type listenerConfig struct {
-	Name              string            `yaml:"name"`
-	Address           string            `yaml:"address"` // default: a port that the system picks
-	Protocol          string            `yaml:"protocol"`
-	Policy            string            `yaml:"policy"`
-	Certificates      []string          `yaml:"certificates,omitempty"`
-	Upstream          string            `yaml:"upstream,omitempty"`
-	Upstreams         map[string]string `yaml:"upstreams,omitempty"`
-	HandshakeTimeout  string            `yaml:"handshake_timeout,omitempty"`
-	FirstBytesTimeout string            `yaml:"first_bytes_timeout,omitempty"`
-	MaxConnections    int               `yaml:"max_connections,omitempty"`
+	Name               string            `yaml:"name"`
+	Address            string            `yaml:"address"` // default: a port that the system picks
+	Protocol           string            `yaml:"protocol"`
+	Policy             string            `yaml:"policy"`
+	Certificates       []string          `yaml:"certificates,omitempty"`
+	ServerName         string            `yaml:"server_name,omitempty"`
+	DefaultCertificate string            `yaml:"default_certificate,omitempty"`
+	Upstream           string            `yaml:"upstream,omitempty"`
+	Upstreams          map[string]string `yaml:"upstreams,omitempty"`
+	HandshakeTimeout   string            `yaml:"handshake_timeout,omitempty"`
+	FirstBytesTimeout  string            `yaml:"first_bytes_timeout,omitempty"`
+	MaxConnections     int               `yaml:"max_connections,omitempty"`
 }
 
 // write makes the file, with the certificates of the authority and an admin
