@@ -24,6 +24,7 @@ certs              policy
 configs            policy
 proxy              *-cmd *-bench
 proxy/clienthello  -
+proxy/clientauth   -
 proxy/engine       proxy/tls12
 proxy/tls12        proxy/tls12/ffdhe
 proxy/tls12/ffdhe  -

@@ -1,0 +1,219 @@
+package clientauth
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// How much of a file is read, in bytes. A CRL of a million entries has some 40
+// MiB.
+const (
+	maxBundle = 4 << 20
+	maxCRL    = 128 << 20
+)
+
+// files are the bundle and the CRLs on disk, and what they held when they were
+// last good.
+type files struct {
+	ca   *file[*bundle]
+	crls []source
+	seen map[string]*file[[]*crl] // by path
+
+	generation int // counts changes
+}
+
+// A source is an entry of Settings.CRLs.
+type source struct {
+	path  string
+	files []string // that it names; the path itself, or those of the directory
+	err   string   // why the directory could not be read
+}
+
+func newFiles(ca string, paths []string) *files {
+	f := &files{ca: &file[*bundle]{path: ca}, seen: make(map[string]*file[[]*crl])}
+	for _, path := range paths {
+		f.crls = append(f.crls, source{path: path})
+	}
+	return f
+}
+
+// read reads what has changed since the last time. Each file that cannot be
+// used is an error, once, and what it held before stays.
+func (f *files) read() (*trust, []*SettingError) {
+	var wrong []*SettingError
+	fail := func(field string, err error) {
+		if err != nil {
+			wrong = append(wrong, &SettingError{field, err})
+		}
+	}
+	changed, err := f.ca.refresh(maxBundle, parseBundle)
+	fail("ca", err)
+	authorities := f.ca.good.certificates()
+	used := make(map[string]bool)
+	for i := range f.crls {
+		field := fmt.Sprintf("crl.%d", i)
+		moved, err := f.crls[i].list()
+		fail(field, err)
+		changed = changed || moved
+		for _, path := range f.crls[i].files {
+			used[path] = true
+			one := f.seen[path]
+			if one == nil {
+				one = &file[[]*crl]{path: path}
+				f.seen[path] = one
+			}
+			fresh, err := one.refresh(maxCRL, func(data []byte) ([]*crl, error) { return parseSignedCRLs(path, data, authorities) })
+			fail(field, err)
+			changed = changed || fresh
+		}
+	}
+	if changed {
+		f.generation++
+	}
+	t := &trust{bundle: f.ca.good, crls: make(crls)}
+	for path, one := range f.seen {
+		if !used[path] {
+			delete(f.seen, path)
+			continue
+		}
+		for _, c := range one.good {
+			t.crls[string(c.list.RawIssuer)] = append(t.crls[string(c.list.RawIssuer)], c)
+		}
+	}
+	return t, wrong
+}
+
+// parseSignedCRLs refuses CRLs that an authority of the bundle should have
+// signed and has not. Who signs for an intermediate authority is seen when a
+// client brings its certificate.
+func parseSignedCRLs(path string, data []byte, authorities []*x509.Certificate) ([]*crl, error) {
+	list, err := parseCRLs(data)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range list {
+		c.file = path
+		var namesakes int
+		signed := slices.ContainsFunc(authorities, func(a *x509.Certificate) bool {
+			if !bytes.Equal(a.RawSubject, c.list.RawIssuer) {
+				return false
+			}
+			namesakes++
+			return c.isOf(a)
+		})
+		if namesakes > 0 && !signed {
+			return nil, fmt.Errorf("the signature of the CRL of %s is not its issuer's", quote(formatDN(c.list.RawIssuer)))
+		}
+	}
+	return list, nil
+}
+
+// list lists a directory anew. A path that is none names itself.
+func (s *source) list() (changed bool, err error) {
+	names, err := s.names()
+	if err != nil {
+		before := s.err
+		if s.err = err.Error(); s.err == before {
+			return false, nil
+		}
+		return false, err
+	}
+	s.err = ""
+	changed = !slices.Equal(names, s.files)
+	s.files = names
+	return changed, nil
+}
+
+func (s *source) names() ([]string, error) {
+	info, err := os.Stat(s.path)
+	// One that is not there, but was a directory, is still one.
+	if err != nil && len(s.files) > 0 && s.files[0] != s.path {
+		return nil, err
+	}
+	if err != nil || !info.IsDir() {
+		return []string{s.path}, nil // whose own error comes when it is read
+	}
+	entries, err := os.ReadDir(s.path)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, entry := range entries {
+		path := filepath.Join(s.path, entry.Name())
+		if strings.HasPrefix(entry.Name(), ".") {
+			continue
+		}
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			continue
+		}
+		names = append(names, path)
+	}
+	return names, nil
+}
+
+// A file is what a path held when it was last good.
+type file[T any] struct {
+	path string
+	good T
+	info fs.FileInfo // when it was last looked at, good or not
+	err  string      // and what was wrong then
+}
+
+// refresh reads the file if it has changed. The error comes once for each
+// change.
+func (f *file[T]) refresh(limit int64, parse func([]byte) (T, error)) (changed bool, err error) {
+	info, err := os.Stat(f.path)
+	if err == nil && f.info != nil && os.SameFile(info, f.info) && info.ModTime().Equal(f.info.ModTime()) && info.Size() == f.info.Size() {
+		return false, nil
+	}
+	var value T
+	if err == nil {
+		value, err = readFile(f.path, limit, parse)
+	}
+	before := f.err
+	f.info = info
+	if err != nil {
+		if f.err = err.Error(); info == nil && f.err == before {
+			return false, nil // still not there
+		}
+		return false, err
+	}
+	f.good, f.err = value, ""
+	return true, nil
+}
+
+func readFile[T any](path string, limit int64, parse func([]byte) (T, error)) (value T, err error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return value, err
+	}
+	defer in.Close()
+	data, err := io.ReadAll(io.LimitReader(in, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("longer than %d bytes", limit)
+	}
+	if err == nil {
+		value, err = parse(data)
+	}
+	// Those of package os name the path already.
+	if _, named := errors.AsType[*fs.PathError](err); err != nil && !named {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return value, err
+}
+
+// certificates are those of a bundle that may not be there yet.
+func (b *bundle) certificates() []*x509.Certificate {
+	if b == nil {
+		return nil
+	}
+	return b.all
+}
