@@ -55,6 +55,8 @@ type Certificate struct {
 	*tls.Certificate
 	Source string // the name of the configuration's entry
 	Key    policy.KeyType
+
+	identity string // see Identity
 }
 
 // SourceError is a mistake in one entry of the configuration, or in what it

@@ -44,6 +44,7 @@ type nameIndex struct {
 }
 
 func (s snapshot) add(cert *Certificate) {
+	cert.identify()
 	o := offer{cert.Source, cert.Key}
 	ix := s[o]
 	if ix == nil {

@@ -26,6 +26,9 @@ const (
 	DefaultHandshakeTimeout  = 10 * time.Second
 	DefaultFirstBytesTimeout = 10 * time.Second
 	DefaultMaxConnections    = 0 // no limit
+	DefaultTicketRotation    = 12 * time.Hour
+	DefaultTicketLifetime    = 24 * time.Hour
+	DefaultSessionTickets    = true
 )
 
 // What a listener does with clients whose server name none of its certificates
@@ -61,6 +64,8 @@ type Config struct {
 	// Default: DefaultDrainTimeout (25 s).
 	DrainTimeout time.Duration
 
+	Tickets Tickets
+
 	Certificates []Certificate             // in the file's order, at least one
 	Policies     map[string]*policy.Policy // the user's own, none named like a built-in one
 	Upstreams    map[string]Upstream       // by name
@@ -83,6 +88,18 @@ type Admin struct {
 type Log struct {
 	Format string // json or text. Default: DefaultLogFormat
 	Level  string // debug, info, warn or error. Default: DefaultLogLevel
+}
+
+// Tickets says how the keys of session tickets are kept, for all listeners.
+type Tickets struct {
+	// Rotation is how long one key encrypts, from 10 s to 7 days. Default:
+	// DefaultTicketRotation (12 h).
+	Rotation time.Duration
+
+	// Lifetime is how long a session can be resumed, and its ticket's key is
+	// kept after it has ceased to encrypt: at most 7 days (RFC 8446 §4.6.1) and
+	// 50 rotations. Default: DefaultTicketLifetime (24 h).
+	Lifetime time.Duration
 }
 
 // Certificate is a certificate with its key, from exactly one source.
@@ -136,6 +153,10 @@ type Listener struct {
 	// ALPN is what is negotiated (RFC 7301). Default: nothing, what clients
 	// offer is ignored.
 	ALPN []string
+
+	// SessionTickets lets clients resume their sessions. Default:
+	// DefaultSessionTickets (true).
+	SessionTickets bool
 
 	// HandshakeTimeout bounds the ClientHello and the handshake together.
 	// Default: DefaultHandshakeTimeout (10 s).

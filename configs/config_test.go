@@ -59,6 +59,7 @@ func TestDefaults(t *testing.T) {
 		Log:          Log{Format: "json", Level: "info"},
 		Storage:      defaultStorage(os.Geteuid() == 0, os.Getenv),
 		DrainTimeout: 25 * time.Second,
+		Tickets:      Tickets{Rotation: 12 * time.Hour, Lifetime: 24 * time.Hour},
 		Certificates: []Certificate{{
 			Name:  "default",
 			Files: &Files{Certificate: "dir/tls.crt", Key: "/etc/tls.key"},
@@ -74,6 +75,7 @@ func TestDefaults(t *testing.T) {
 			Certificates:      []string{"default"},
 			ServerName:        "any",
 			Upstream:          "rabbit",
+			SessionTickets:    true,
 			HandshakeTimeout:  10 * time.Second,
 			FirstBytesTimeout: 10 * time.Second,
 			Pos:               Pos{"dir/suitegate.yml", 8, 5},
@@ -90,6 +92,7 @@ admin: {address: "[::1]:9090"}
 log: {format: text, level: debug}
 storage: state
 drain_timeout: 1m30s
+tickets: {rotation: 1h, lifetime: 20h}
 certificates:
   - {name: rsa, self_signed: {}}
   - {name: ecdsa, self_signed: {names: ["*.example.com", "2001:db8::1"]}}
@@ -107,6 +110,7 @@ listeners:
     default_certificate: ecdsa
     upstreams: {mqtt: broker, stomp: broker}
     alpn: [http/1.1]
+    session_tickets: false
     handshake_timeout: 3s
     first_bytes_timeout: 4s
     max_connections: 100
@@ -117,9 +121,10 @@ listeners:
 		Log:          Log{Format: "text", Level: "debug"},
 		Storage:      "dir/state",
 		DrainTimeout: 90 * time.Second,
+		Tickets:      Tickets{Rotation: time.Hour, Lifetime: 20 * time.Hour},
 		Certificates: []Certificate{
-			{Name: "rsa", SelfSigned: &SelfSigned{Names: []string{"localhost", "127.0.0.1", "::1"}}, Pos: Pos{"dir/suitegate.yml", 7, 5}},
-			{Name: "ecdsa", SelfSigned: &SelfSigned{Names: []string{"*.example.com", "2001:db8::1"}}, Pos: Pos{"dir/suitegate.yml", 8, 5}},
+			{Name: "rsa", SelfSigned: &SelfSigned{Names: []string{"localhost", "127.0.0.1", "::1"}}, Pos: Pos{"dir/suitegate.yml", 8, 5}},
+			{Name: "ecdsa", SelfSigned: &SelfSigned{Names: []string{"*.example.com", "2001:db8::1"}}, Pos: Pos{"dir/suitegate.yml", 9, 5}},
 		},
 		Policies:  map[string]*policy.Policy{"strict": {Name: "strict"}},
 		Upstreams: map[string]Upstream{"broker": {Nodes: []string{"a.internal:5672", "[::1]:5672"}, ConnectTimeout: 500 * time.Millisecond}},
@@ -136,9 +141,9 @@ listeners:
 			HandshakeTimeout:   3 * time.Second,
 			FirstBytesTimeout:  4 * time.Second,
 			MaxConnections:     100,
-			Pos:                Pos{"dir/suitegate.yml", 14, 5},
+			Pos:                Pos{"dir/suitegate.yml", 15, 5},
 		}},
-		Warnings: Errors{{Pos{"dir/suitegate.yml", 7, 12}, `certificate "rsa" is not used by any listener`}},
+		Warnings: Errors{{Pos{"dir/suitegate.yml", 8, 12}, `certificate "rsa" is not used by any listener`}},
 	}
 	if diff := cmp.Diff(want, got, ignoreTree); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

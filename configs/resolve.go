@@ -40,6 +40,7 @@ func resolve(d *decoder, doc *document, cfg *Config) {
 		Level:  string(doc.Log.Level.or(DefaultLogLevel)),
 	}
 	cfg.DrainTimeout = durationOr(doc.DrainTimeout, DefaultDrainTimeout)
+	r.tickets(doc.Tickets)
 	cfg.Storage = defaultStorage(os.Geteuid() == 0, os.Getenv)
 	if doc.Storage.ok {
 		cfg.Storage = resolvePath(d.file, string(doc.Storage.value))
@@ -175,6 +176,7 @@ func (r *resolver) listener(n *yaml.Node, k *listenerKeys) {
 		Address:           k.Address.value.String(),
 		Protocol:          string(k.Protocol.value),
 		ALPN:              texts(k.ALPN),
+		SessionTickets:    bool(k.SessionTickets.or(DefaultSessionTickets)),
 		HandshakeTimeout:  durationOr(k.HandshakeTimeout, DefaultHandshakeTimeout),
 		FirstBytesTimeout: durationOr(k.FirstBytesTimeout, DefaultFirstBytesTimeout),
 		MaxConnections:    int(k.MaxConnections.or(DefaultMaxConnections)),

@@ -8,10 +8,16 @@ type document struct {
 	Log          logKeys                  `key:"log"`
 	Storage      field[text]              `key:"storage"`
 	DrainTimeout field[duration]          `key:"drain_timeout"`
+	Tickets      ticketKeys               `key:"tickets"`
 	Certificates []field[certificateKeys] `key:"certificates,required,nonempty"`
 	Policies     names[policyKeys]        `key:"policies"`
 	Upstreams    names[upstreamKeys]      `key:"upstreams"`
 	Listeners    []field[listenerKeys]    `key:"listeners,required,nonempty"`
+}
+
+type ticketKeys struct {
+	Rotation field[duration] `key:"rotation"`
+	Lifetime field[duration] `key:"lifetime"`
 }
 
 type adminKeys struct {
@@ -62,6 +68,7 @@ type listenerKeys struct {
 	Upstream           field[text]          `key:"upstream"`
 	Upstreams          field[names[text]]   `key:"upstreams,nonempty"`
 	ALPN               []field[alpn]        `key:"alpn"`
+	SessionTickets     field[toggle]        `key:"session_tickets"`
 	HandshakeTimeout   field[duration]      `key:"handshake_timeout"`
 	FirstBytesTimeout  field[duration]      `key:"first_bytes_timeout"`
 	MaxConnections     field[count]         `key:"max_connections"`

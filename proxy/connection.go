@@ -161,7 +161,7 @@ func offerOf(h *clienthello.Hello) policy.Offer {
 func (c *connection) handshake() error {
 	choice := engine.Choice{
 		Version: uint16(c.decision.Version), Suite: c.decision.Suite.ID, Group: tls.CurveID(c.decision.Group),
-		Certificate: c.certificate.Certificate, Offered: c.hello.CipherSuites,
+		Certificate: c.certificate.Certificate, Identity: c.certificate.Identity(), Offered: c.hello.CipherSuites,
 	}
 	c.engine = c.route.engines.For(choice.Suite)
 	conn := c.engine.Server(c.hello.Replay(c.socket), choice)

@@ -81,7 +81,11 @@ func startWith(t *testing.T, config *configs.Config) *gateway {
 
 func parse(t *testing.T, yaml string) *configs.Config {
 	t.Helper()
-	text := "storage: " + storage + "\ncertificates: [{name: default, self_signed: {names: [localhost, 127.0.0.1]}}]\n" + yaml
+	return parseWhole(t, "storage: "+storage+"\ncertificates: [{name: default, self_signed: {names: [localhost, 127.0.0.1]}}]\n"+yaml)
+}
+
+func parseWhole(t *testing.T, text string) *configs.Config {
+	t.Helper()
 	config, err := configs.Parse(filepath.Join(t.TempDir(), "gateway.yml"), []byte(text))
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, text)

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,7 +30,6 @@ type route struct {
 	defaults []string                         // certificates for clients without a server name
 	store    *certs.Store
 	engines  engine.Dispatcher
-	scope    string                    // of session tickets
 	pool     *upstream.Pool            // nil if pools decides
 	pools    map[string]*upstream.Pool // by protocol, or subprotocol of WebSocket
 }
@@ -41,6 +39,9 @@ type generation struct {
 	config *configs.Config
 	store  *certs.Store
 	routes []*route // in the order of config.Listeners
+
+	tickets     *certs.TicketKeys // of the generation before, if the schedule is the same
+	stopTickets context.CancelFunc
 }
 
 func (g *generation) close() error { return g.store.Close() }
@@ -64,10 +65,7 @@ func build(ctx context.Context, config *configs.Config, m *metrics.Metrics, logg
 		return nil, positioned(config, err)
 	}
 	for _, r := range routes {
-		if err := r.attach(store); err != nil {
-			_ = store.Close() // err is why
-			return nil, positioned(config, err)
-		}
+		r.store = store
 	}
 	return &generation{config: config, store: store, routes: routes}, nil
 }
@@ -81,7 +79,7 @@ func newRoutes(config *configs.Config, keys map[string][]policy.KeyType, m *metr
 	var routes []*route
 	var errs configs.Errors
 	for _, l := range config.Listeners {
-		r, err := newRoute(l, keys, pools)
+		r, err := newRoute(l, config.Tickets, keys, pools)
 		if err != nil {
 			errs = append(errs, configs.Error{Pos: config.Position("listeners", l.Name, "policy"), Reason: err.Error()})
 			continue
@@ -94,13 +92,14 @@ func newRoutes(config *configs.Config, keys map[string][]policy.KeyType, m *metr
 	return routes, nil
 }
 
-func newRoute(l configs.Listener, keys map[string][]policy.KeyType, pools map[string]*upstream.Pool) (*route, error) {
+func newRoute(l configs.Listener, tickets configs.Tickets, keys map[string][]policy.KeyType, pools map[string]*upstream.Pool) (*route, error) {
 	r := &route{Listener: l, keys: keys, pool: pools[l.Upstream], pools: make(map[string]*upstream.Pool)}
 	for protocol, name := range l.Upstreams {
 		r.pools[protocol] = pools[name]
 	}
 	r.engines = engine.New(engine.Config{
 		MinVersion: uint16(lowest(l.Policy)), MaxVersion: uint16(highest(l.Policy)), NextProtos: l.ALPN,
+		NoTickets: !l.SessionTickets, TicketLifetime: tickets.Lifetime,
 	}, identifiers(l.Policy))
 	var have []policy.KeyType
 	for _, name := range l.Certificates {
@@ -157,25 +156,6 @@ func highest(p *policy.Policy) policy.Version {
 		return policy.TLS13
 	}
 	return policy.TLS12
-}
-
-// attach gives the route its certificates, and computes what a session ticket
-// must never cross: a ticket may carry a session only to a listener that would
-// have negotiated the same, with the same certificates. That goes by content
-// and not by name, because a reload may change what a name means.
-func (r *route) attach(store *certs.Store) error {
-	r.store = store
-	h := sha256.New()
-	fmt.Fprintln(h, r.policy.Preference(), r.policy.TLS13, r.policy.Groups, r.ALPN)
-	for _, key := range store.KeyTypes(r.Certificates) {
-		certificate, err := store.Select(r.Certificates, "", key)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(h, "%x\n", certificate.Certificate.Certificate[0])
-	}
-	r.scope = string(h.Sum(nil))
-	return nil
 }
 
 func newPool(name string, u configs.Upstream, m *metrics.Metrics) *upstream.Pool {

@@ -17,7 +17,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/suitegate/suitegate/certs"
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/proxy/metrics"
 )
@@ -43,8 +42,6 @@ type Server struct {
 	leaving   map[*listener]context.CancelFunc
 	departed  sync.WaitGroup // goroutines that drain what is in leaving
 	admin     adminServer
-	tickets   *certs.TicketKeys
-	stop      context.CancelFunc // of the goroutine that rotates ticket keys
 	closed    bool
 }
 
@@ -124,7 +121,7 @@ func (s *Server) bind(next *generation) (map[string]*listener, error) {
 func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	previous := s.current
 	s.current, s.loaded = next, time.Now()
-	s.rotateTickets(s.loaded)
+	s.keepTickets(previous)
 
 	kept := make(map[string]*listener, len(next.routes))
 	for _, r := range next.routes {
@@ -189,35 +186,6 @@ func bindReason(err error) string {
 	return fmt.Sprintf("cannot listen: %v", err)
 }
 
-// rotateTickets gives every listener the session ticket keys of now, and starts
-// the goroutine that does so on schedule.
-func (s *Server) rotateTickets(now time.Time) {
-	if s.tickets == nil {
-		s.tickets = certs.NewTicketKeys()
-		ctx, cancel := context.WithCancel(context.Background())
-		s.stop = cancel
-		s.departed.Go(func() { s.keepTicketsRotating(ctx) })
-	}
-	for _, r := range s.current.routes {
-		r.engines.SetTicketKeys(s.tickets.Keys(r.scope, now))
-	}
-}
-
-func (s *Server) keepTicketsRotating(ctx context.Context) {
-	for {
-		next := time.NewTimer(time.Until(certs.NextTicketRotation(time.Now())))
-		select {
-		case <-ctx.Done():
-			next.Stop()
-			return
-		case now := <-next.C:
-			s.mu.Lock()
-			s.rotateTickets(now)
-			s.mu.Unlock()
-		}
-	}
-}
-
 // Address is where the named listener listens, with the port that the system
 // picked if the configuration says 0, or nil if there is no such listener.
 func (s *Server) Address(listener string) net.Addr {
@@ -258,8 +226,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, s.cutLeaving)
 	defer stop()
-	if s.stop != nil {
-		s.stop()
+	if s.current != nil {
+		s.current.stopTickets()
 	}
 	s.mu.Unlock()
 

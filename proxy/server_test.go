@@ -83,48 +83,6 @@ func TestCarriesAndLogs(t *testing.T) {
 	}
 }
 
-// A session goes on where it was, and never on another listener.
-func TestResumption(t *testing.T) {
-	g := start(t, `
-upstreams: {broker: {nodes: ["`+broker(t, echo)+`"]}}
-policies: {own: {tls12: [ECDHE-RSA-AES256-GCM-SHA384, ECDHE-RSA-AES128-GCM-SHA256, AES256-GCM-SHA384], tls13: [TLS_AES_256_GCM_SHA384]}}
-listeners:
-  - {name: one, address: "127.0.0.1:0", protocol: tcp, policy: rabbitmq, upstream: broker}
-  - {name: same, address: "127.0.0.1:0", protocol: tcp, policy: rabbitmq, upstream: broker}
-  - {name: other, address: "127.0.0.1:0", protocol: tcp, policy: own, upstream: broker}
-`)
-	resumed := func(listener string, config *tls.Config) bool {
-		t.Helper()
-		conn, err := g.connect(listener, config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		if _, err := conn.Write([]byte("x")); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil { // takes a ticket in
-			t.Fatal(err)
-		}
-		return conn.ConnectionState().DidResume
-	}
-	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		for _, tt := range []struct {
-			listener string
-			want     bool
-		}{{"one", true}, {"same", true}, {"other", false}} {
-			config := g.client()
-			config.MaxVersion, config.ClientSessionCache = version, tls.NewLRUClientSessionCache(1)
-			if resumed("one", config) {
-				t.Fatal("resumed without a session")
-			}
-			if got := resumed(tt.listener, config); got != tt.want {
-				t.Errorf("%s: session of listener one resumed on %s: %v", tls.VersionName(version), tt.listener, got)
-			}
-		}
-	}
-}
-
 func TestReload(t *testing.T) {
 	node := broker(t, echo)
 	g := start(t, one("tcp", "rabbitmq", node, ""))

@@ -47,6 +47,11 @@ type Choice struct {
 	Group       tls.CurveID // 0 with RSA key exchange
 	Certificate *tls.Certificate
 
+	// Identity stands for what Certificate tells the client of the server: a
+	// session is resumed only under the identity that it began with. Empty is
+	// one like any other.
+	Identity string
+
 	// Offered are the client's cipher suites, as in its hello.
 	Offered []uint16
 }
@@ -60,9 +65,8 @@ type Engine interface {
 	Serves(suite uint16) bool
 
 	// SetTicketKeys sets the keys of session tickets: the first one encrypts,
-	// all decrypt. They must differ between listeners of different policy,
-	// certificates or client authentication, or a ticket would carry a session
-	// across.
+	// all decrypt. They must differ between listeners of different policy or
+	// client authentication, or a ticket would carry a session across.
 	SetTicketKeys(keys [][32]byte)
 
 	// Server returns the server's side of conn, which has the whole

@@ -326,16 +326,18 @@ func TestResumption(t *testing.T) {
 	one.SetTicketKeys([][32]byte{{1}})
 	same.SetTicketKeys([][32]byte{{9}, {1}}) // rotated since
 	other.SetTicketKeys([][32]byte{{2}})
-	off := config
-	off.NoTickets = true
+	off, brief := config, config
+	off.NoTickets, brief.TicketLifetime = true, time.Nanosecond
+	short := New(brief, suites)
+	short.SetTicketKeys([][32]byte{{1}})
 	for _, suite := range suites {
 		version := uint16(tls.VersionTLS12)
 		if suite == aes256 {
 			version = tls.VersionTLS13
 		}
 		choice := Choice{Version: version, Suite: suite, Group: tls.X25519, Certificate: testCertificates().rsa, Offered: []uint16{aes128, aes256, chacha}}
-		again := choice
-		again.Group = tls.CurveP256
+		again, identified := choice, choice
+		again.Group, identified.Identity = tls.CurveP256, "another certificate's"
 		for _, tt := range []struct {
 			name    string
 			second  Dispatcher
@@ -347,6 +349,8 @@ func TestResumption(t *testing.T) {
 			{"sibling config", one, again, suite != tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256},
 			{"key rotated, still accepted", same, choice, true},
 			{"other listener's keys", other, choice, false},
+			{"other certificate", one, identified, false},
+			{"lifetime over", short, choice, false},
 			{"tickets off", New(off, suites), choice, false},
 		} {
 			t.Run(tls.CipherSuiteName(suite)+" "+tt.name, func(t *testing.T) {
@@ -368,6 +372,75 @@ func TestResumption(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A session goes on under its server name alone (RFC 6066 §3).
+func TestResumptionUnderAnotherName(t *testing.T) {
+	suites := []uint16{aes256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256}
+	e := New(Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13}, suites)
+	e.SetTicketKeys([][32]byte{{1}})
+	for _, suite := range suites {
+		version := uint16(tls.VersionTLS12)
+		if suite == aes256 {
+			version = tls.VersionTLS13
+		}
+		choice := Choice{Version: version, Suite: suite, Group: tls.X25519, Certificate: testCertificates().rsa, Offered: []uint16{aes256}}
+		// The cache of a client that takes all names for one.
+		cache := sessionCache{tls.NewLRUClientSessionCache(1)}
+		for _, tt := range []struct {
+			name    string
+			resumed bool
+		}{{"gate.test", false}, {"gate.test", true}, {"other.test", false}} {
+			client := clientConfig()
+			client.MaxVersion, client.ServerName, client.ClientSessionCache = version, tt.name, cache
+			client.InsecureSkipVerify = true // as crypto/tls would not offer the session otherwise
+			server, _, serverErr, clientErr := handshake(t, e.For(suite), choice, client)
+			if serverErr != nil || clientErr != nil || server.DidResume != tt.resumed {
+				t.Errorf("%s to %s: resumed %v, want %v, %v, %v", tls.CipherSuiteName(suite), tt.name, server.DidResume, tt.resumed, serverErr, clientErr)
+			}
+		}
+	}
+}
+
+type sessionCache struct{ tls.ClientSessionCache }
+
+func (c sessionCache) Get(string) (*tls.ClientSessionState, bool) {
+	return c.ClientSessionCache.Get("")
+}
+func (c sessionCache) Put(_ string, s *tls.ClientSessionState) { c.ClientSessionCache.Put("", s) }
+
+// What is read from the encoding of a session is what crypto/tls wrote there.
+func TestSessionCreated(t *testing.T) {
+	var created time.Time
+	config := &tls.Config{Certificates: []tls.Certificate{*testCertificates().rsa}, Time: func() time.Time { return time.Unix(1_800_000_000, 0) }}
+	config.WrapSession = func(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
+		var err error
+		created, err = sessionCreated(ss)
+		return nil, err
+	}
+	near, far := connect(t)
+	defer near.Close()
+	defer far.Close()
+	client := clientConfig()
+	client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	go func() { _ = tls.Client(far, client).Handshake() }()
+	if err := tls.Server(near, config).Handshake(); err != nil || created.Unix() != 1_800_000_000 {
+		t.Errorf("created %v, %v", created, err)
+	}
+}
+
+func TestPinnedIsBounded(t *testing.T) {
+	var p pinned[int]
+	for i := range 3 * maxPinned {
+		identity := string(rune(i))
+		first := p.get(Choice{Identity: identity}, func() *int { return &i })
+		if second := p.get(Choice{Identity: identity}, nil); *first != i || second != first {
+			t.Fatal("not the same twice")
+		}
+	}
+	if len(p.configs) > maxPinned {
+		t.Errorf("%d configurations", len(p.configs))
 	}
 }
 

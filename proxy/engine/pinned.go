@@ -8,21 +8,28 @@ import (
 )
 
 // pinned caches an engine's configurations of type T, each of which can
-// negotiate one pair of suite and group and nothing else. Making one for every
-// connection costs more than all else that a gateway adds to a handshake.
+// negotiate one pair of suite and group, and resume sessions of one identity,
+// and nothing else. Making one for every connection costs more than all else
+// that a gateway adds to a handshake.
 type pinned[T any] struct {
 	mu      sync.RWMutex
 	configs map[pin]*T
 }
 
 type pin struct {
-	suite uint16
-	group tls.CurveID
+	suite    uint16
+	group    tls.CurveID
+	identity string
 }
+
+// maxPinned is how many configurations are kept: a policy has dozens of pairs
+// at most, but certificates that are issued on demand have any number of
+// identities.
+const maxPinned = 4096
 
 // get returns the configuration for a choice, made by create the first time.
 func (p *pinned[T]) get(choice Choice, create func() *T) *T {
-	key := pin{choice.Suite, choice.Group}
+	key := pin{choice.Suite, choice.Group, choice.Identity}
 	p.mu.RLock()
 	config := p.configs[key]
 	p.mu.RUnlock()
@@ -34,7 +41,7 @@ func (p *pinned[T]) get(choice Choice, create func() *T) *T {
 	if config := p.configs[key]; config != nil {
 		return config
 	}
-	if p.configs == nil {
+	if p.configs == nil || len(p.configs) >= maxPinned {
 		p.configs = make(map[pin]*T)
 	}
 	config = create()

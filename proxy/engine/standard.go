@@ -1,10 +1,17 @@
 package engine
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"net"
 	"slices"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
 )
 
 // Config is what a listener's connections have in common.
@@ -21,7 +28,13 @@ type Config struct {
 
 	// NoTickets switches session tickets and so resumption off.
 	NoTickets bool
+
+	// TicketLifetime is for how long after its full handshake a session can be
+	// resumed, at most the seven days of RFC 8446 §4.6.1. Default: 24 h.
+	TicketLifetime time.Duration
 }
+
+func (c Config) ticketLifetime() time.Duration { return cmp.Or(c.TicketLifetime, 24*time.Hour) }
 
 // Standard is the engine that crypto/tls provides.
 type Standard struct {
@@ -57,7 +70,8 @@ func (s *Standard) Server(conn net.Conn, choice Choice) Conn {
 	return &standardConn{Conn: tls.Server(below, config), below: below}
 }
 
-// pin returns a configuration that can negotiate choice and nothing else.
+// pin returns a configuration that can negotiate choice and nothing else. It
+// serves every connection of this suite, group and identity.
 func (s *Standard) pin(choice Choice) *tls.Config {
 	return &tls.Config{
 		MinVersion:             s.config.MinVersion,
@@ -68,12 +82,47 @@ func (s *Standard) pin(choice Choice) *tls.Config {
 		GetCertificate:         decidedCertificate,
 		SessionTicketsDisabled: s.config.NoTickets,
 		WrapSession: func(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
+			ss.Extra = append(ss.Extra, sessionContext(choice.Identity, cs))
 			return s.tickets.EncryptTicket(cs, ss)
 		},
 		UnwrapSession: func(identity []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
-			return s.tickets.DecryptTicket(identity, cs)
+			ss, err := s.tickets.DecryptTicket(identity, cs)
+			if ss == nil || err != nil || !s.resumable(ss, sessionContext(choice.Identity, cs)) {
+				return nil, err
+			}
+			return ss, nil
 		},
 	}
+}
+
+// sessionContext is what has to be the same when a session is resumed, beside
+// what crypto/tls looks at: the certificate's identity and the server name
+// (RFC 6066 §3, for TLS 1.2; in TLS 1.3 a session costs less than the risk).
+func sessionContext(identity string, cs tls.ConnectionState) []byte {
+	return fmt.Appendf(nil, "suitegate %q %q", identity, cs.ServerName)
+}
+
+// resumable says whether a session of one of our tickets may go on.
+func (s *Standard) resumable(ss *tls.SessionState, context []byte) bool {
+	created, err := sessionCreated(ss)
+	return err == nil && time.Since(created) < s.config.ticketLifetime() &&
+		slices.ContainsFunc(ss.Extra, func(extra []byte) bool { return bytes.Equal(extra, context) })
+}
+
+// sessionCreated is when the secret of a session was made, which crypto/tls
+// keeps to itself though it holds it against its own limit of seven days. It is
+// behind version, type and suite in the encoding.
+func sessionCreated(ss *tls.SessionState) (time.Time, error) {
+	state, err := ss.Bytes()
+	if err != nil {
+		return time.Time{}, err
+	}
+	var created uint64
+	encoded := cryptobyte.String(state)
+	if !encoded.Skip(2+1+2) || !encoded.ReadUint64(&created) {
+		return time.Time{}, errors.New("engine: session state is too short")
+	}
+	return time.Unix(int64(created), 0), nil
 }
 
 // standardConn is a *tls.Conn that handshakes under the right suiteOrder.

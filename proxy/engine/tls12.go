@@ -53,6 +53,8 @@ func (e *TLS12) Server(conn net.Conn, choice Choice) Conn {
 			NextProtos:       e.config.NextProtos,
 			GetCertificate:   decidedCertificate,
 			Tickets:          e.tickets,
+			TicketLifetime:   e.config.ticketLifetime(),
+			SessionContext:   choice.Identity,
 		}
 	})
 	return &tls12Conn{Conn: tls12.Server(below, config), below: below}

@@ -1,6 +1,7 @@
 package tls12
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/rsa"
 	"crypto/tls"
@@ -69,6 +70,15 @@ type Config struct {
 	// has no keys, sessions cannot be resumed.
 	Tickets *TicketKeys
 
+	// TicketLifetime is for how long after its full handshake a session can be
+	// resumed (RFC 9325 §7.3 wants it limited). The default is 24 hours.
+	TicketLifetime time.Duration
+
+	// SessionContext is what sessions are bound to beside their ticket key: one
+	// that began under another context is not resumed. It tells apart Configs
+	// that share Tickets, by their certificates for instance.
+	SessionContext string
+
 	// MaxVersion is the best version that the listener speaks, with whatever
 	// engine: with tls.VersionTLS13 this server puts the downgrade marker in
 	// its random (RFC 8446 §4.1.3) and refuses clients that say they fell back
@@ -92,6 +102,8 @@ func (c *Config) time() time.Time {
 	}
 	return time.Now()
 }
+
+func (c *Config) ticketLifetime() time.Duration { return cmp.Or(c.TicketLifetime, 24*time.Hour) }
 
 // suites returns the identifiers to negotiate, in order.
 func (c *Config) suites() []uint16 {

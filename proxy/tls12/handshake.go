@@ -362,8 +362,8 @@ func (hs *handshake) sendTicket() error {
 		return refuse(alertInternalError, "session state: %w", err)
 	}
 	var m newSessionTicket
-	if m.ticket = c.config.Tickets.seal(state); m.ticket != nil {
-		left := ticketLifetime - c.config.time().Sub(c.session.created)
+	if m.ticket = c.config.Tickets.seal(state, c.config.SessionContext); m.ticket != nil {
+		left := c.config.ticketLifetime() - c.config.time().Sub(c.session.created)
 		m.lifetimeHint = uint32(max(left, time.Second) / time.Second)
 	}
 	return hs.send(typeNewSessionTicket, &m)

@@ -474,8 +474,13 @@ func TestResumption(t *testing.T) {
 		alert         alert
 	}{
 		{"as it was", nil, nil, true, 0},
-		{"after a day", nil, func(c *Config, _ *client) { c.Time = func() time.Time { return now.Add(ticketLifetime + time.Minute) } }, false, 0},
-		{"after less than a day", nil, func(c *Config, _ *client) { c.Time = func() time.Time { return now.Add(ticketLifetime - time.Minute) } }, true, 0},
+		{"after a day", nil, func(c *Config, _ *client) { c.Time = func() time.Time { return now.Add(24*time.Hour + time.Minute) } }, false, 0},
+		{"after less than a day", nil, func(c *Config, _ *client) { c.Time = func() time.Time { return now.Add(24*time.Hour - time.Minute) } }, true, 0},
+		{"after the lifetime", nil, func(c *Config, _ *client) {
+			c.TicketLifetime, c.Time = time.Hour, func() time.Time { return now.Add(time.Hour + time.Minute) }
+		}, false, 0},
+		{"in another context", nil, func(c *Config, _ *client) { c.SessionContext = "other" }, false, 0},
+		{"in its context", func(c *Config, _ *client) { c.SessionContext = "same" }, nil, true, 0},
 		{"keys gone", nil, func(c *Config, _ *client) { c.Tickets = testTickets(9) }, false, 0},
 		{"tickets off", nil, func(c *Config, _ *client) { c.Tickets = nil }, false, 0},
 		{"suite no longer allowed", nil, func(c *Config, _ *client) { c.CipherSuites = []uint16{0x003D} }, false, 0},

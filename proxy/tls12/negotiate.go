@@ -167,7 +167,7 @@ func (hs *handshake) finiteField() (group tls.CurveID, refused bool) {
 // The error is a fault.
 func (hs *handshake) resumable() (s *session, current bool, err error) {
 	config := hs.conn.config
-	state, current := config.Tickets.open(hs.hello.ticket)
+	state, current := config.Tickets.open(hs.hello.ticket, config.SessionContext)
 	if state == nil {
 		return nil, false, nil
 	}
@@ -177,7 +177,7 @@ func (hs *handshake) resumable() (s *session, current bool, err error) {
 	}
 	suite := suiteByID(s.suite)
 	switch {
-	case config.time().Sub(s.created) > ticketLifetime,
+	case config.time().Sub(s.created) >= config.ticketLifetime(),
 		suite == nil || !slices.Contains(config.suites(), s.suite) || !slices.Contains(hs.hello.suites, s.suite),
 		s.group != 0 && !slices.Contains(config.groups(), s.group),
 		s.serverName != hs.hello.serverName: // RFC 6066 §3

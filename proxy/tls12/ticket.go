@@ -16,10 +16,6 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 )
 
-// ticketLifetime is for how long after its full handshake a session can be
-// resumed (RFC 9325 §7.3 wants it limited).
-const ticketLifetime = 24 * time.Hour
-
 // TicketKeys are the keys of session tickets, to be shared by Configs of equal
 // policy, certificates and client authentication, and by no others: a ticket
 // carries a session to wherever its key is known. The zero value has no keys.
@@ -81,9 +77,9 @@ func (t *TicketKeys) list() []ticketKey {
 	return nil
 }
 
-// seal returns a ticket for a state, or nil if there is no key or the ticket
-// would be too long.
-func (t *TicketKeys) seal(state []byte) []byte {
+// seal returns a ticket for a state, which opens in the same context only, or
+// nil if there is no key or the ticket would be too long.
+func (t *TicketKeys) seal(state []byte, context string) []byte {
 	keys := t.list()
 	if len(keys) == 0 {
 		return nil
@@ -93,16 +89,19 @@ func (t *TicketKeys) seal(state []byte) []byte {
 	copy(ticket, key.name[:])
 	nonce := ticket[ticketNameLen:]
 	rand.Read(nonce) // never fails
-	ticket = key.aead.Seal(ticket, nonce, state, key.name[:])
+	ticket = key.aead.Seal(ticket, nonce, state, key.authenticated(context))
 	if len(ticket) > maxTicket {
 		return nil
 	}
 	return ticket
 }
 
-// open returns the state in a ticket, nil if it isn't one of ours. current says
-// that the key is the one that encrypts.
-func (t *TicketKeys) open(ticket []byte) (state []byte, current bool) {
+// authenticated is what a ticket proves beside its state.
+func (k *ticketKey) authenticated(context string) []byte { return append(k.name[:], context...) }
+
+// open returns the state in a ticket, nil if it isn't one of ours and of this
+// context. current says that the key is the one that encrypts.
+func (t *TicketKeys) open(ticket []byte, context string) (state []byte, current bool) {
 	if len(ticket) < ticketNameLen+ticketNonceLen {
 		return nil, false
 	}
@@ -111,7 +110,7 @@ func (t *TicketKeys) open(ticket []byte) (state []byte, current bool) {
 		if string(name) != string(key.name[:]) {
 			continue
 		}
-		if state, err := key.aead.Open(nil, nonce, sealed, key.name[:]); err == nil {
+		if state, err := key.aead.Open(nil, nonce, sealed, key.authenticated(context)); err == nil {
 			return state, i == 0
 		}
 	}

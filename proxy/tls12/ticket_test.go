@@ -11,7 +11,7 @@ import (
 
 func TestTicketKeys(t *testing.T) {
 	state := []byte("state")
-	ticket := testTickets(1).seal(state)
+	ticket := testTickets(1).seal(state, "context")
 	for _, tt := range []struct {
 		name    string
 		keys    *TicketKeys
@@ -26,27 +26,32 @@ func TestTicketKeys(t *testing.T) {
 		{"never set", new(TicketKeys), false, false},
 		{"nil", nil, false, false},
 	} {
-		got, current := tt.keys.open(ticket)
+		got, current := tt.keys.open(ticket, "context")
 		if (got != nil) != tt.opens || current != tt.current || tt.opens && !bytes.Equal(got, state) {
 			t.Errorf("%s: %q, %v", tt.name, got, current)
 		}
 	}
-	if testTickets().seal(state) != nil || (*TicketKeys)(nil).seal(state) != nil {
+	if testTickets().seal(state, "") != nil || (*TicketKeys)(nil).seal(state, "") != nil {
 		t.Error("sealed without a key")
 	}
-	if testTickets(1).seal(make([]byte, maxTicket)) != nil {
+	if testTickets(1).seal(make([]byte, maxTicket), "") != nil {
 		t.Error("sealed a ticket that is too long to be sent")
 	}
-	if bytes.Equal(testTickets(1).seal(state), ticket) {
+	if bytes.Equal(testTickets(1).seal(state, "context"), ticket) {
 		t.Error("a nonce was used twice")
+	}
+	for _, context := range []string{"", "contex", "context2"} {
+		if got, _ := testTickets(1).open(ticket, context); got != nil {
+			t.Errorf("opened in the context %q", context)
+		}
 	}
 	for i := range ticket {
 		changed := bytes.Clone(ticket)
 		changed[i] ^= 0x10
-		if got, _ := testTickets(1).open(changed); got != nil {
+		if got, _ := testTickets(1).open(changed, "context"); got != nil {
 			t.Errorf("opened with byte %d changed", i)
 		}
-		if got, _ := testTickets(1).open(ticket[:i]); got != nil {
+		if got, _ := testTickets(1).open(ticket[:i], "context"); got != nil {
 			t.Errorf("opened with %d bytes", i)
 		}
 	}
@@ -99,10 +104,10 @@ func TestTicketLifetime(t *testing.T) {
 		again := newClient(t, config)
 		again.session = c.kept()
 		again.mustHandshake()
-		if again.resumed() != (elapsed < ticketLifetime) || !again.gotTicket {
+		if again.resumed() != (elapsed < 24*time.Hour) || !again.gotTicket {
 			t.Errorf("after %v: resumed: %v, a new ticket: %v", elapsed, again.resumed(), again.gotTicket)
 		}
-		left := ticketLifetime
+		left := 24 * time.Hour
 		if again.resumed() {
 			left -= elapsed
 		}
