@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/caddyserver/certmagic"
+
 	"github.com/suitegate/suitegate/policy"
 )
 
@@ -81,10 +83,10 @@ func (e *SourceError) Unwrap() error { return e.Err }
 // source has to offer, by its name, and the joined *SourceErrors. What Open
 // warns of in files, it warns of too: a caller of both gives it no logger.
 func Check(cfg Config) (map[string][]policy.KeyType, error) {
-	sources, err := readSources(cfg)
-	keys := make(map[string][]policy.KeyType, len(sources))
-	for _, src := range sources {
-		keys[src.name()] = src.keyTypes()
+	offers, err := Inspect(cfg)
+	keys := make(map[string][]policy.KeyType, len(offers))
+	for _, offer := range offers {
+		keys[offer.Source] = offer.Keys
 	}
 	return keys, err
 }
@@ -94,9 +96,21 @@ func Check(cfg Config) (map[string][]policy.KeyType, error) {
 type source interface {
 	name() string
 
+	// kind is its key in the configuration, such as "files".
+	kind() string
+
+	// names are the server names that its certificates have, or are to have,
+	// together: in lower case, wildcards as "*.example.com".
+	names() []string
+
 	// keyTypes are those that it has to offer, whether or not it has a
 	// certificate with each yet.
 	keyTypes() []policy.KeyType
+
+	// stored returns its certificates, those that are still to be issued
+	// without their leaf, as they are without a Store. It reads the storage,
+	// and makes, changes and locks nothing.
+	stored(ctx context.Context, storage certmagic.Storage) ([]Stored, error)
 
 	// writes says whether it needs the storage to write to.
 	writes() bool

@@ -12,8 +12,8 @@ import (
 // selfSigned is a source whose certificates the store's own root issues: one
 // of each kind, with all names.
 type selfSigned struct {
-	entry string
-	names identity
+	entry    string
+	identity identity
 
 	cache  *certmagic.Cache
 	places []*cached
@@ -24,10 +24,11 @@ func newSelfSigned(name string, settings SelfSigned) (source, []error) {
 	if len(errs) > 0 {
 		return nil, errs
 	}
-	return &selfSigned{entry: name, names: names}, nil
+	return &selfSigned{entry: name, identity: names}, nil
 }
 
 func (s *selfSigned) name() string                 { return s.entry }
+func (s *selfSigned) names() []string              { return s.identity.all() }
 func (s *selfSigned) writes() bool                 { return true }
 func (s *selfSigned) certificates() []*Certificate { return findAll(s.cache, s.places) }
 
@@ -41,7 +42,7 @@ func (s *selfSigned) keyTypes() (keys []policy.KeyType) {
 func (s *selfSigned) open(ctx context.Context, store *Store) error {
 	s.cache = store.cache
 	for _, kind := range leafKinds {
-		if err := s.obtain(ctx, store, &leafIssuer{ca: store.ca, kind: kind, names: s.names}); err != nil {
+		if err := s.obtain(ctx, store, &leafIssuer{ca: store.ca, kind: kind, names: s.identity}); err != nil {
 			return &SourceError{Source: s.entry, Field: "self_signed", Err: err}
 		}
 	}

@@ -20,6 +20,7 @@ type commandLine struct {
 	Check   checkCommand   `cmd:"" help:"Validate a configuration and print what each listener accepts."`
 	Demo    demoCommand    `cmd:"" help:"Run a gateway with embedded brokers and print commands to try on it."`
 	Policy  policyCommand  `cmd:"" help:"Show cipher policies."`
+	Certs   certsCommand   `cmd:"" help:"Show certificates."`
 	Health  healthCommand  `cmd:"" help:"Ask a running gateway whether it is ready; exit 1 if it is not."`
 	Version versionCommand `cmd:"" help:"Print the version of suitegate and of the Go it was built with."`
 }

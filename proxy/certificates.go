@@ -1,0 +1,19 @@
+package proxy
+
+import (
+	"context"
+
+	"github.com/suitegate/suitegate/certs"
+	"github.com/suitegate/suitegate/configs"
+)
+
+// Certificates lists what the gateway would serve with a configuration, as it
+// is in files and in the storage now. It makes and changes nothing. Its error
+// holds the mistakes in the certificates, with their positions.
+func Certificates(ctx context.Context, config *configs.Config) ([]certs.Stored, error) {
+	stored, err := certs.List(ctx, certsConfig(config, nil))
+	if err != nil {
+		return nil, positioned(config, err)
+	}
+	return stored, nil
+}
