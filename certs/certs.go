@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 
@@ -22,6 +23,11 @@ type Source struct {
 
 // Files are the paths of a certificate and its key, both PEM. One file may
 // hold both. RSA and ECDSA for the same names are two sources.
+//
+// While the store is open the files are watched, and what replaces them is
+// served within seconds: when chain and key fit together, the key is of the
+// type that it was, and the certificate is valid or the one before was not
+// either. Otherwise the one before stays.
 type Files struct {
 	Certificate string // the leaf first, then its chain
 	Key         string // PKCS #8, PKCS #1 or SEC 1, not encrypted
@@ -49,6 +55,11 @@ type Config struct {
 	Storage string
 
 	Logger *slog.Logger // default: no logging
+
+	// Reloaded is told of every replacement of a source's files: whether it is
+	// served, or was refused and the certificate in force stays. Why, the log
+	// says. It must not block. Default: nobody is told.
+	Reloaded func(source string, ok bool)
 }
 
 // Certificate is what Select found. It is never changed: a renewal puts
@@ -124,6 +135,12 @@ type source interface {
 	// changes. The source calls [Store.refresh] when one has; besides, it is
 	// asked every refreshInterval. Calls do not overlap.
 	certificates() []*Certificate
+}
+
+// poller is a source that looks every pollInterval for what is new.
+type poller interface {
+	source
+	poll(ctx context.Context, now time.Time)
 }
 
 // readSources reads and judges all sources, and returns the good ones and all

@@ -1,5 +1,5 @@
 // Package certs keeps the certificates that listeners serve: read from files,
-// or issued by a root of its own. It stands on certmagic: issuance, renewal,
+// and again when those change, or issued by a root of its own. It stands on certmagic: issuance, renewal,
 // storage and locking are certmagic's, and only the choice among the
 // certificates is ours.
 //

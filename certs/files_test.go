@@ -100,7 +100,7 @@ func TestFileErrors(t *testing.T) {
 		{"empty", "", "", []string{"files.certificate: DIR/tls.crt: empty", "files.key: DIR/tls.key: empty"}},
 		{"not PEM", "hello\n", "hello\n", []string{"files.certificate: DIR/tls.crt: not PEM", "files.key: DIR/tls.key: not PEM"}},
 		{"DER", "\x30\x82\x01\x00", goodKey, []string{"files.certificate: DIR/tls.crt: not PEM but binary (DER or PKCS #12?)"}},
-		{"too long", strings.Repeat("x", maxPEM+1), goodKey, []string{"files.certificate: DIR/tls.crt: longer than 1048576 bytes"}},
+		{"too long", strings.Repeat("x", maxFile+1), goodKey, []string{"files.certificate: DIR/tls.crt: longer than 1048576 bytes"}},
 		{"swapped", goodKey, good, []string{
 			`files.certificate: DIR/tls.crt: no certificate in it, only "PRIVATE KEY"`,
 			`files.key: DIR/tls.key: no private key in it, only "CERTIFICATE"`,

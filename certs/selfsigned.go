@@ -53,7 +53,8 @@ func (s *selfSigned) open(ctx context.Context, store *Store) error {
 // from then on.
 func (s *selfSigned) obtain(ctx context.Context, store *Store, issuer *leafIssuer) error {
 	s.places = append(s.places, &cached{source: s.entry, key: issuer.kind.key, lookup: issuer.names.primary(), holds: issuer.issued})
-	if slices.ContainsFunc(store.managed, func(m managed) bool { return m.config.Issuers[0].IssuerKey() == issuer.IssuerKey() }) {
+	same := func(other certmagic.Issuer) bool { return other.IssuerKey() == issuer.IssuerKey() }
+	if slices.ContainsFunc(store.managed, func(m managed) bool { return slices.ContainsFunc(m.config.Issuers, same) }) {
 		return nil // another source with the same names
 	}
 	template := store.newConfig(s.entry)

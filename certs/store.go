@@ -39,12 +39,14 @@ type Store struct {
 	opened    bool           // until then the sources are not to be asked
 	shown     []*Certificate // by the snapshot
 
+	reloaded func(source string, ok bool) // tells Config.Reloaded
+
 	closing sync.Once
-	stop    chan struct{}
+	stop    context.CancelFunc // of watch
 	stopped chan struct{}
 }
 
-// managed is how certmagic renews some certificates.
+// managed is how certmagic looks after some certificates.
 type managed struct {
 	holds  func(certmagic.Certificate) bool
 	config *certmagic.Config
@@ -67,8 +69,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		logger:  cfg.logger(),
 		storage: &certmagic.FileStorage{Path: cfg.Storage},
 		zap:     newZapLogger(cfg.logger()),
-		stop:    make(chan struct{}),
 		stopped: make(chan struct{}),
+	}
+	if s.reloaded = cfg.Reloaded; s.reloaded == nil {
+		s.reloaded = func(string, bool) {}
 	}
 	s.snapshot.Store(new(snapshot))
 	s.cache = certmagic.NewCache(certmagic.CacheOptions{GetConfigForCert: s.configFor, Logger: s.zap})
@@ -80,7 +84,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.opened = true
 	s.refreshMu.Unlock()
 	s.refresh()
-	go s.watch()
+	ctx, s.stop = context.WithCancel(context.Background())
+	go s.watch(ctx)
 	return s, nil
 }
 
@@ -98,7 +103,7 @@ func (s *Store) Root() string {
 // are still being set up. The error is nil; a second Close does nothing.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
-		close(s.stop)
+		s.stop()
 		<-s.stopped
 		s.cache.Stop()
 	})
@@ -154,7 +159,8 @@ func (s *Store) newConfig(source string) certmagic.Config {
 	}
 }
 
-// manage has certmagic renew, by config, the certificates that holds knows.
+// manage has certmagic look after the certificates that holds knows by config:
+// renew them, if it has an issuer.
 func (s *Store) manage(config *certmagic.Config, holds func(certmagic.Certificate) bool) {
 	s.managedMu.Lock()
 	defer s.managedMu.Unlock()
@@ -171,21 +177,50 @@ func (s *Store) configFor(cert certmagic.Certificate) (*certmagic.Config, error)
 			return m.config, nil
 		}
 	}
-	return nil, fmt.Errorf("certs: nothing renews the certificate for %q", cert.Names)
+	return nil, fmt.Errorf("certs: nothing looks after the certificate for %q", cert.Names)
 }
 
-// watch takes over what certmagic has replaced, until Close.
-func (s *Store) watch() {
+// watch takes over what certmagic has replaced, and what the sources find,
+// until ctx is done.
+func (s *Store) watch(ctx context.Context) {
 	defer close(s.stopped)
-	ticker := time.NewTicker(refreshInterval)
-	defer ticker.Stop()
+	refreshes := time.NewTicker(refreshInterval)
+	defer refreshes.Stop()
+	var polls <-chan time.Time
+	pollers := s.pollers()
+	if len(pollers) > 0 { // or an idle process would wake for nothing
+		ticker := time.NewTicker(pollInterval)
+		defer ticker.Stop()
+		polls = ticker.C
+	}
 	for {
 		select {
-		case <-ticker.C:
+		case <-refreshes.C:
 			s.refresh()
-		case <-s.stop:
+		case <-polls:
+			for _, p := range pollers {
+				p.poll(ctx, time.Now())
+			}
+		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+func (s *Store) pollers() (all []poller) {
+	for _, src := range s.sources {
+		if p, ok := src.(poller); ok {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// discard removes a certificate from certmagic's cache that a source of files
+// no longer needs, unless another one does.
+func (s *Store) discard(hash string) {
+	if !slices.ContainsFunc(s.sources, func(src source) bool { f, ok := src.(*fileSource); return ok && f.has(hash) }) {
+		s.cache.Remove([]string{hash})
 	}
 }
 

@@ -60,7 +60,9 @@ func build(ctx context.Context, config *configs.Config, m *metrics.Metrics, logg
 	if err != nil {
 		return nil, err
 	}
-	store, err := certs.Open(ctx, certsConfig(config, logger))
+	opening := certsConfig(config, logger)
+	opening.Reloaded = m.CertificateReloaded
+	store, err := certs.Open(ctx, opening)
 	if err != nil {
 		return nil, positioned(config, err)
 	}

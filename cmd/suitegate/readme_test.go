@@ -310,6 +310,7 @@ func TestREADMEMetrics(t *testing.T) {
 	m.AcceptFailed("l")
 	m.Panicked()
 	m.Reloaded(true, time.Now())
+	m.CertificateReloaded("c", true)
 	families, err := m.Registry().Gather()
 	if err != nil {
 		t.Fatal(err)

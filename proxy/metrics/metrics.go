@@ -30,6 +30,7 @@ type Metrics struct {
 	reloads      *prometheus.CounterVec
 	reloadOK     prometheus.Gauge
 	reloadTime   prometheus.Gauge
+	replacements *prometheus.CounterVec
 }
 
 // New returns handles on a fresh registry, with the Go runtime's and the
@@ -65,10 +66,12 @@ func New() *Metrics {
 		reloads:    counter("config_reloads_total", "Attempts to reload the configuration.", "result"),
 		reloadOK:   gauge("config_last_reload_successful", "1 if the newest attempt to load the configuration succeeded, else 0."),
 		reloadTime: gauge("config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded, Unix time."),
+		replacements: counter("certificate_reloads_total",
+			"Certificate files that changed: taken over, or refused while the certificate in force stays.", "certificate", "result"),
 	}
 	m.registry.MustRegister(
 		m.accepted, m.active, m.handshakes, m.handshakeSec, m.ended, m.bytes, m.dials,
-		m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime,
+		m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -160,4 +163,17 @@ func (m *Metrics) Reloaded(ok bool, now time.Time) {
 	m.reloads.WithLabelValues("ok").Inc()
 	m.reloadOK.Set(1)
 	m.reloadTime.Set(float64(now.UnixNano()) / 1e9)
+}
+
+// CertificateReloaded counts a change of a certificate's files that was taken
+// over, or refused.
+func (m *Metrics) CertificateReloaded(certificate string, ok bool) {
+	if m == nil {
+		return
+	}
+	result := "ok"
+	if !ok {
+		result = "failed"
+	}
+	m.replacements.WithLabelValues(certificate, result).Inc()
 }

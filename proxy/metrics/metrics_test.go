@@ -23,6 +23,8 @@ func TestNamesArePinned(t *testing.T) {
 	m.Panicked()
 	m.Reloaded(true, time.Unix(1700000000, 0))
 	m.Reloaded(false, time.Unix(1700000001, 0))
+	m.CertificateReloaded("default", true)
+	m.CertificateReloaded("default", false)
 
 	want := `
 # HELP suitegate_accept_errors_total Errors of accept, after which the listener went on.
@@ -32,6 +34,10 @@ suitegate_accept_errors_total{listener="amqps"} 1
 # TYPE suitegate_bytes_total counter
 suitegate_bytes_total{direction="from_backend",listener="amqps"} 9
 suitegate_bytes_total{direction="from_client",listener="amqps"} 7
+# HELP suitegate_certificate_reloads_total Certificate files that changed: taken over, or refused while the certificate in force stays.
+# TYPE suitegate_certificate_reloads_total counter
+suitegate_certificate_reloads_total{certificate="default",result="failed"} 1
+suitegate_certificate_reloads_total{certificate="default",result="ok"} 1
 # HELP suitegate_config_last_reload_success_timestamp_seconds When the configuration in force was loaded, Unix time.
 # TYPE suitegate_config_last_reload_success_timestamp_seconds gauge
 suitegate_config_last_reload_success_timestamp_seconds 1.7e+09
@@ -87,6 +93,7 @@ func TestNilCountsNothing(t *testing.T) {
 	m.AcceptFailed("l")
 	m.Panicked()
 	m.Reloaded(true, time.Now())
+	m.CertificateReloaded("c", true)
 	if m.Registry() != nil {
 		t.Error("a nil Metrics has a registry")
 	}
