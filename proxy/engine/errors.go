@@ -10,12 +10,20 @@ import (
 )
 
 // alertNames are the AlertDescriptions that a server sends before it has an
-// engine at work (RFC 8446 §6, RFC 7507 §2).
+// engine at work, and those for a client's certificate (RFC 8446 §6, RFC 7507
+// §2).
 var alertNames = map[uint8]string{
 	10:  "unexpected_message",
 	22:  "record_overflow",
 	40:  "handshake_failure",
+	42:  "bad_certificate",
+	43:  "unsupported_certificate",
+	44:  "certificate_revoked",
+	45:  "certificate_expired",
+	46:  "certificate_unknown",
 	47:  "illegal_parameter",
+	48:  "unknown_ca",
+	49:  "access_denied",
 	50:  "decode_error",
 	70:  "protocol_version",
 	71:  "insufficient_security",
@@ -23,6 +31,7 @@ var alertNames = map[uint8]string{
 	86:  "inappropriate_fallback",
 	109: "missing_extension",
 	112: "unrecognized_name",
+	116: "certificate_required",
 	120: "no_application_protocol",
 }
 
@@ -34,7 +43,7 @@ func AlertName(alert uint8) string {
 	return "alert_" + strconv.Itoa(int(alert))
 }
 
-// Reasons that [HandshakeError] gives.
+// Reasons that [HandshakeError] gives where a [ClientAuth] has not given its own.
 const (
 	ReasonClientAlert      = "client_alert"      // the client sent a fatal alert: it refuses us
 	ReasonClientClosed     = "client_closed"     // the client went away
@@ -56,12 +65,15 @@ func NewHandshakeError(err error) *HandshakeError {
 func (e *HandshakeError) Error() string { return fmt.Sprintf("engine: handshake: %v", e.err) }
 func (e *HandshakeError) Unwrap() error { return e.err }
 
-// Reason is one of the Reason constants.
+// Reason is one of the Reason constants, or that of the [ClientAuth]'s error.
 func (e *HandshakeError) Reason() string { return e.reason }
 
 func reasonOf(err error) string {
 	var op *net.OpError
+	var named interface{ Reason() string }
 	switch {
+	case errors.As(err, &named):
+		return named.Reason()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return ReasonHandshakeTimeout
 	// crypto/tls marks alerts that it received and sent by the Op alone.

@@ -54,6 +54,7 @@ type pinnedConn struct {
 	net.Conn
 	choice  Choice
 	release func() // of the suiteOrder; nil when it isn't held
+	exact   exactAlert
 }
 
 // suitePicked gives the suiteOrder back. Everything happens on the goroutine
@@ -69,6 +70,9 @@ func (c *pinnedConn) suitePicked() {
 // before it waits for the client (ServerHello, HelloRetryRequest or an alert).
 func (c *pinnedConn) Write(b []byte) (int, error) {
 	c.suitePicked()
+	if c.exact.alert != 0 {
+		b = c.exact.replace(b) // of the same length
+	}
 	return c.Conn.Write(b)
 }
 

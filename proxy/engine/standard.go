@@ -32,6 +32,10 @@ type Config struct {
 	// TicketLifetime is for how long after its full handshake a session can be
 	// resumed, at most the seven days of RFC 8446 §4.6.1. Default: 24 h.
 	TicketLifetime time.Duration
+
+	// ClientAuth judges the certificates of clients. Default: clients are not
+	// asked for one.
+	ClientAuth ClientAuth
 }
 
 func (c Config) ticketLifetime() time.Duration { return cmp.Or(c.TicketLifetime, 24*time.Hour) }
@@ -67,6 +71,9 @@ func (s *Standard) SetTicketKeys(keys [][32]byte) { s.tickets.SetSessionTicketKe
 func (s *Standard) Server(conn net.Conn, choice Choice) Conn {
 	below := &pinnedConn{Conn: conn, choice: choice}
 	config := s.configs.get(choice, func() *tls.Config { return s.pin(choice) })
+	if s.config.ClientAuth != nil {
+		config = below.authenticated(config, s.config.ClientAuth)
+	}
 	return &standardConn{Conn: tls.Server(below, config), below: below}
 }
 
@@ -138,5 +145,6 @@ func (c *standardConn) HandshakeContext(ctx context.Context) error {
 		c.below.release = tls13Order.acquire(c.below.choice.Suite, c.below.choice.Offered)
 		defer c.below.suitePicked()
 	}
+	defer c.below.exact.forget()
 	return c.Conn.HandshakeContext(ctx)
 }

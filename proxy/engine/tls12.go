@@ -2,6 +2,7 @@ package engine
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"slices"
 
@@ -46,7 +47,7 @@ func (e *TLS12) SetTicketKeys(keys [][32]byte) {
 func (e *TLS12) Server(conn net.Conn, choice Choice) Conn {
 	below := &pinnedConn{Conn: conn, choice: choice}
 	config := e.configs.get(choice, func() *tls12.Config {
-		return &tls12.Config{
+		config := &tls12.Config{
 			MaxVersion:       e.config.MaxVersion,
 			CipherSuites:     []uint16{choice.Suite},
 			CurvePreferences: []tls.CurveID{choice.Group},
@@ -56,8 +57,30 @@ func (e *TLS12) Server(conn net.Conn, choice Choice) Conn {
 			TicketLifetime:   e.config.ticketLifetime(),
 			SessionContext:   choice.Identity,
 		}
+		if auth := e.config.ClientAuth; auth != nil {
+			authenticate(config, auth)
+		}
+		return config
 	})
+	if e.config.ClientAuth != nil {
+		todays := *config
+		todays.ClientCAs = e.config.ClientAuth.Authorities()
+		config = &todays
+	}
 	return &tls12Conn{Conn: tls12.Server(below, config), below: below}
+}
+
+// authenticate makes config ask clients for a certificate, which auth judges, as
+// pinnedConn.authenticated does for crypto/tls.
+func authenticate(config *tls12.Config, auth ClientAuth) {
+	config.ClientAuth = tls.RequestClientCert
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		if state.DidResume {
+			return nil // judged in VerifySession
+		}
+		return auth.Verify(state.Version, state.PeerCertificates)
+	}
+	config.VerifySession = func(chain []*x509.Certificate) error { return auth.Verify(tls.VersionTLS12, chain) }
 }
 
 // tls12Conn is a *tls12.Conn that leads past pinnedConn.

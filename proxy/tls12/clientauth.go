@@ -47,10 +47,19 @@ func (c *Config) clientCertificates(raw certificates) (chain []*x509.Certificate
 	}
 	if c.VerifyPeerCertificate != nil {
 		if err := c.VerifyPeerCertificate(raw, verified); err != nil {
-			return nil, nil, refuse(alertBadCertificate, "client certificate: %w", err)
+			return nil, nil, refuse(callbackAlert(err), "client certificate: %w", err)
 		}
 	}
 	return chain, verified, nil
+}
+
+// callbackAlert is the alert for an error of a callback that judges clients.
+func callbackAlert(err error) alert {
+	var named interface{ Alert() uint8 }
+	if errors.As(err, &named) {
+		return alert(named.Alert())
+	}
+	return alertBadCertificate
 }
 
 // verifyChain verifies a client's chain, where ClientAuth asks for that.
@@ -91,6 +100,9 @@ func certificateAlert(err error) alert {
 // chain is verified again: authorities may have gone since, and certificates
 // expired.
 func (c *Config) mayResume(chain []*x509.Certificate) (verified [][]*x509.Certificate, ok bool) {
+	if c.VerifySession != nil && c.VerifySession(chain) != nil {
+		return nil, false
+	}
 	if len(chain) == 0 {
 		return nil, !requiresCertificate(c.ClientAuth)
 	}

@@ -152,6 +152,11 @@ func TestClientAuthOnResumption(t *testing.T) {
 		{"certificate expired", func(c *Config) { c.Time = func() time.Time { return time.Now().Add(2 * time.Hour) } }, false, alertCertificateExpired},
 		{"no certificates any more", func(c *Config) { c.ClientAuth = tls.NoClientCert }, false, 0},
 		{"without verification", func(c *Config) { c.ClientAuth = tls.RequireAnyClientCert }, true, 0},
+		{"session refused", func(c *Config) { c.VerifySession = func([]*x509.Certificate) error { return errors.New("no") } }, false, 0},
+		{"client refused", func(c *Config) {
+			c.VerifySession = func([]*x509.Certificate) error { return errors.New("no") }
+			c.VerifyConnection = func(tls.ConnectionState) error { return withAlert(alertCertificateRevoked) }
+		}, false, alertCertificateRevoked},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			config := testConfig()
@@ -174,6 +179,12 @@ func TestClientAuthOnResumption(t *testing.T) {
 		})
 	}
 }
+
+// withAlert is an error of a callback that names its alert.
+type withAlert alert
+
+func (withAlert) Error() string  { return "no" }
+func (a withAlert) Alert() uint8 { return uint8(a) }
 
 func TestBadCertificateVerify(t *testing.T) {
 	for _, tt := range []struct {

@@ -46,13 +46,18 @@ type Config struct {
 
 	// VerifyPeerCertificate is called in a full handshake after the client's
 	// certificate was verified as ClientAuth asks; an error ends the handshake
-	// with bad_certificate.
+	// with the alert that its method Alert() uint8 names, or bad_certificate.
 	VerifyPeerCertificate func(rawCerts [][]byte, verifiedChains [][]*x509.Certificate) error
 
 	// VerifyConnection is called last, in full and abbreviated handshakes, with
-	// or without a client certificate; an error ends the handshake with
-	// bad_certificate.
+	// or without a client certificate; an error ends the handshake with the
+	// alert that its method Alert() uint8 names, or bad_certificate.
 	VerifyConnection func(tls.ConnectionState) error
+
+	// VerifySession is called before a session is resumed, with the client's
+	// certificates; an error makes the handshake a full one, in which the
+	// client can show better ones.
+	VerifySession func(peerCertificates []*x509.Certificate) error
 
 	// CipherSuites are the suites to negotiate, the preferred ones first; the
 	// client's order is ignored. What [CipherSuites] does not list is ignored

@@ -286,7 +286,7 @@ func (c *Conn) verifyConnection() error {
 		return nil
 	}
 	if err := c.config.VerifyConnection(c.connectionStateLocked()); err != nil {
-		return refuse(alertBadCertificate, "connection: %w", err)
+		return refuse(callbackAlert(err), "connection: %w", err)
 	}
 	return nil
 }
