@@ -209,6 +209,8 @@ func TestSourceErrors(t *testing.T) {
 	}
 }
 
+// What can be served is, with a warning. That a certificate expires is the
+// business of those who go on serving it.
 func TestFileWarnings(t *testing.T) {
 	key := newECDSA(elliptic.P256())
 	ca := newECDSA(elliptic.P256())
@@ -220,10 +222,9 @@ func TestFileWarnings(t *testing.T) {
 		want    string // in the log; "" for silence
 	}{
 		{"fine", func(*x509.Certificate) {}, nil, 0o640, ""},
-		{"expired", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, nil, 0o600,
-			`level=WARN msg="certmagic: unmanaged certificate has expired" certificate=x`},
-		{"not yet valid", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) }, nil, 0o600,
-			`level=WARN msg="certificate is not valid yet" certificate=x not_before=`},
+		{"expired", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, nil, 0o600, ""},
+		{"not yet valid", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) }, nil, 0o600, ""},
+		{"about to expire", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(time.Hour) }, nil, 0o600, ""},
 		{"for clients", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, nil, 0o600,
 			`level=WARN msg="certificate is not meant for servers: its extended key usage lacks serverAuth" certificate=x`},
 		{"for servers", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }, nil, 0o600, ""},

@@ -129,13 +129,10 @@ func matchKey(chain []*x509.Certificate, key crypto.Signer) error {
 		describeKey(key.Public()), fingerprint(key.Public()), describeKey(chain[0].PublicKey), fingerprint(chain[0].PublicKey))
 }
 
-// warnAboutChain logs what some clients will stumble over. That a
-// certificate has expired, or is about to, certmagic says itself.
+// warnAboutChain logs what some clients will stumble over, whatever the time:
+// see [Store.Certificates] for certificates that have expired.
 func warnAboutChain(chain []*x509.Certificate, logger *slog.Logger) {
 	leaf := chain[0]
-	if time.Now().Before(leaf.NotBefore) {
-		logger.Warn("certificate is not valid yet", "not_before", leaf.NotBefore)
-	}
 	usages := leaf.ExtKeyUsage
 	if len(usages)+len(leaf.UnknownExtKeyUsage) > 0 &&
 		!slices.Contains(usages, x509.ExtKeyUsageServerAuth) && !slices.Contains(usages, x509.ExtKeyUsageAny) {

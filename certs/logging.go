@@ -41,9 +41,16 @@ func (c *slogCore) With(fields []zapcore.Field) zapcore.Core {
 	return &slogCore{c.handler.WithAttrs(attrs(fields))}
 }
 
+// expiryMessages are what certmagic says, once, of a certificate in files. A
+// Store leaves that to those who serve it, and go on looking.
+var expiryMessages = map[string]bool{
+	"unmanaged certificate has expired":          true,
+	"unmanaged certificate expires within 1 day": true,
+}
+
 // Check implements [zapcore.Core].
 func (c *slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) {
+	if c.Enabled(e.Level) && !expiryMessages[e.Message] {
 		return ce.AddCore(e, c)
 	}
 	return ce

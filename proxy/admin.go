@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -91,12 +93,13 @@ func (s *Server) ready() error {
 }
 
 func (s *Server) status() admin.Status {
+	certificates := s.certificateStatus()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current == nil {
 		return admin.Status{}
 	}
-	status := admin.Status{ConfigFile: s.current.config.File, LoadedAt: s.loaded}
+	status := admin.Status{ConfigFile: s.current.config.File, LoadedAt: s.loaded, Certificates: certificates}
 	for _, r := range s.current.routes {
 		e, l := r.effective(), s.listeners[key(r)]
 		status.Listeners = append(status.Listeners, admin.Listener{
@@ -106,4 +109,17 @@ func (s *Server) status() admin.Status {
 		})
 	}
 	return status
+}
+
+func (s *Server) certificateStatus() []admin.Certificate {
+	var all []admin.Certificate
+	for _, cert := range s.served() {
+		all = append(all, admin.Certificate{
+			Name: cert.Source, Key: cert.Key.String(), Names: cert.ServerNames(),
+			Issuer: cert.Leaf.Issuer.String(), Serial: fmt.Sprintf("%x", cert.Leaf.SerialNumber),
+			NotBefore: cert.Leaf.NotBefore.UTC(), NotAfter: cert.Leaf.NotAfter.UTC(),
+			SHA256: fmt.Sprintf("%x", sha256.Sum256(cert.Leaf.Raw)),
+		})
+	}
+	return all
 }

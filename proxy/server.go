@@ -43,6 +43,8 @@ type Server struct {
 	departed  sync.WaitGroup // goroutines that drain what is in leaving
 	admin     adminServer
 	closed    bool
+
+	stopExpiry context.CancelFunc // of the goroutine that warns of certificates that expire
 }
 
 func (s *Server) log() *slog.Logger {
@@ -122,6 +124,7 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	previous := s.current
 	s.current, s.loaded = next, time.Now()
 	s.keepTickets(previous)
+	s.watchExpiry()
 
 	kept := make(map[string]*listener, len(next.routes))
 	for _, r := range next.routes {
@@ -228,6 +231,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	defer stop()
 	if s.current != nil {
 		s.current.stopTickets()
+		s.stopExpiry()
 	}
 	s.mu.Unlock()
 

@@ -68,8 +68,8 @@ func (r *route) refuseName(hello *clienthello.Hello) error {
 
 // bindByKeys makes the policy as it can be served with every set of keys that
 // the certificates for a name can have: the choice by name then costs a
-// handshake nothing. Not only with the listener's own keys, since a file can
-// be replaced by one with a key of another type.
+// handshake nothing. Not only with all of the listener's keys or one, since of
+// certificates that are still being issued there may be some.
 func bindByKeys(p *policy.Policy, serves func(suite uint16) bool) map[policy.KeySet]*policy.Policy {
 	bound := make(map[policy.KeySet]*policy.Policy)
 	for _, keys := range policy.KeySets() {

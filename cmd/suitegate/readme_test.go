@@ -311,6 +311,7 @@ func TestREADMEMetrics(t *testing.T) {
 	m.Panicked()
 	m.Reloaded(true, time.Now())
 	m.CertificateReloaded("c", true)
+	m.ServeCertificates(func() []metrics.Certificate { return []metrics.Certificate{{}} })
 	families, err := m.Registry().Gather()
 	if err != nil {
 		t.Fatal(err)

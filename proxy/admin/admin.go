@@ -18,9 +18,22 @@ import (
 
 // Status is what /status answers, as JSON.
 type Status struct {
-	ConfigFile string     `json:"config_file"`
-	LoadedAt   time.Time  `json:"loaded_at"`
-	Listeners  []Listener `json:"listeners"`
+	ConfigFile   string        `json:"config_file"`
+	LoadedAt     time.Time     `json:"loaded_at"`
+	Listeners    []Listener    `json:"listeners"`
+	Certificates []Certificate `json:"certificates"` // that are served now
+}
+
+// Certificate is one certificate in a Status.
+type Certificate struct {
+	Name      string    `json:"name"` // the configuration's entry
+	Key       string    `json:"key"`
+	Names     []string  `json:"names"`
+	Issuer    string    `json:"issuer"`
+	Serial    string    `json:"serial"` // in hexadecimal
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"`
+	SHA256    string    `json:"sha256"` // of the certificate
 }
 
 // Listener is one listener in a Status.

@@ -31,6 +31,7 @@ type Metrics struct {
 	reloadOK     prometheus.Gauge
 	reloadTime   prometheus.Gauge
 	replacements *prometheus.CounterVec
+	certificates *certificateCollector
 }
 
 // New returns handles on a fresh registry, with the Go runtime's and the
@@ -68,10 +69,11 @@ func New() *Metrics {
 		reloadTime: gauge("config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded, Unix time."),
 		replacements: counter("certificate_reloads_total",
 			"Certificate files that changed: taken over, or refused while the certificate in force stays.", "certificate", "result"),
+		certificates: newCertificateCollector(),
 	}
 	m.registry.MustRegister(
 		m.accepted, m.active, m.handshakes, m.handshakeSec, m.ended, m.bytes, m.dials,
-		m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements,
+		m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements, m.certificates,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m

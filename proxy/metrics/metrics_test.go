@@ -25,6 +25,11 @@ func TestNamesArePinned(t *testing.T) {
 	m.Reloaded(false, time.Unix(1700000001, 0))
 	m.CertificateReloaded("default", true)
 	m.CertificateReloaded("default", false)
+	m.ServeCertificates(func() []Certificate {
+		return []Certificate{ // two of one kind: the first to expire counts
+			{"default", "RSA", time.Unix(1800000000, 0)}, {"default", "RSA", time.Unix(1700000000, 0)}, {"default", "ECDSA-P256", time.Unix(1900000000, 0)},
+		}
+	})
 
 	want := `
 # HELP suitegate_accept_errors_total Errors of accept, after which the listener went on.
@@ -34,6 +39,10 @@ suitegate_accept_errors_total{listener="amqps"} 1
 # TYPE suitegate_bytes_total counter
 suitegate_bytes_total{direction="from_backend",listener="amqps"} 9
 suitegate_bytes_total{direction="from_client",listener="amqps"} 7
+# HELP suitegate_certificate_not_after_timestamp_seconds When the certificate expires, Unix time; of several with one kind of key, the first to do so.
+# TYPE suitegate_certificate_not_after_timestamp_seconds gauge
+suitegate_certificate_not_after_timestamp_seconds{certificate="default",key="ECDSA-P256"} 1.9e+09
+suitegate_certificate_not_after_timestamp_seconds{certificate="default",key="RSA"} 1.7e+09
 # HELP suitegate_certificate_reloads_total Certificate files that changed: taken over, or refused while the certificate in force stays.
 # TYPE suitegate_certificate_reloads_total counter
 suitegate_certificate_reloads_total{certificate="default",result="failed"} 1
@@ -94,6 +103,7 @@ func TestNilCountsNothing(t *testing.T) {
 	m.Panicked()
 	m.Reloaded(true, time.Now())
 	m.CertificateReloaded("c", true)
+	m.ServeCertificates(func() []Certificate { return nil })
 	if m.Registry() != nil {
 		t.Error("a nil Metrics has a registry")
 	}
