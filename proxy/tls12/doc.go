@@ -36,7 +36,8 @@
 //
 // Raccoon (2020) measures how many leading zeros were stripped from a DH
 // secret, many times over against one key: here every handshake has a fresh
-// one, which is forgotten behind ClientKeyExchange. Logjam (2015) breaks
+// one, which is forgotten behind ClientKeyExchange. (With one key all the same,
+// BenchmarkTimingDHE found |t| 2.0 in 100,000 measurements.) Logjam (2015) breaks
 // groups of 512 and 1024 bits: the groups are RFC 7919's, from 2048 bits up,
 // and no other can be configured. Public values outside of 1 < Y < p−1 are
 // refused, and the primes are safe, so there are no small subgroups to be
