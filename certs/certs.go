@@ -14,11 +14,12 @@ import (
 )
 
 // Source is one entry of the configuration's `certificates`. Exactly one of
-// Files and SelfSigned is set.
+// Files, SelfSigned and ACME is set.
 type Source struct {
 	Name       string // unique among the sources
 	Files      *Files
 	SelfSigned *SelfSigned
+	ACME       *ACME
 }
 
 // Files are the paths of a certificate and its key, both PEM. One file may
@@ -51,8 +52,12 @@ type Config struct {
 	// Storage is the directory for what the store makes. It is made, with
 	// mode 0700, when it is missing; one that others may write to is refused,
 	// since whoever replaces the root's key is believed by every client.
-	// Only needed, and only touched, when a source is self-signed.
+	// Only needed, and only touched, when a source is self-signed or ACME.
 	Storage string
+
+	// Issuances are what ACME sources have in common with those of other
+	// stores. Default: nothing.
+	Issuances *Issuances
 
 	Logger *slog.Logger // default: no logging
 
@@ -166,15 +171,21 @@ func readSources(cfg Config) ([]source, error) {
 }
 
 func readSource(src Source, logger *slog.Logger) (source, []error) {
+	given := 0
+	for _, is := range []bool{src.Files != nil, src.SelfSigned != nil, src.ACME != nil} {
+		if is {
+			given++
+		}
+	}
 	switch {
-	case src.Files != nil && src.SelfSigned != nil:
-		return nil, []error{&SourceError{Source: src.Name, Err: errors.New("has both files and self_signed: one of them is needed")}}
+	case given != 1:
+		return nil, []error{&SourceError{Source: src.Name, Err: fmt.Errorf("has %d of files, self_signed and acme: one of them is needed", given)}}
 	case src.Files != nil:
 		return newFileSource(src.Name, *src.Files, logger)
 	case src.SelfSigned != nil:
 		return newSelfSigned(src.Name, *src.SelfSigned)
 	}
-	return nil, []error{&SourceError{Source: src.Name, Err: errors.New("has neither files nor self_signed: one of them is needed")}}
+	return newACME(src.Name, *src.ACME)
 }
 
 func (cfg Config) logger() *slog.Logger {

@@ -182,8 +182,8 @@ func TestSourceErrors(t *testing.T) {
 		{Name: "names", SelfSigned: &SelfSigned{Names: []string{"ok.example", "not ok", "10.0.0.256"}}},
 	}}
 	want := strings.Join([]string{
-		`certs: certificate "empty": has neither files nor self_signed: one of them is needed`,
-		`certs: certificate "both": has both files and self_signed: one of them is needed`,
+		`certs: certificate "empty": has 0 of files, self_signed and acme: one of them is needed`,
+		`certs: certificate "both": has 2 of files, self_signed and acme: one of them is needed`,
 		`certs: certificate "empty": name: another certificate has this name`,
 		`certs: certificate "files": files.certificate: open nowhere.crt: no such file or directory`,
 		`certs: certificate "files": files.key: open nowhere.key: no such file or directory`,

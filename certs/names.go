@@ -30,20 +30,23 @@ func (id identity) primary() string {
 // all are the names, sorted, so that their order in the configuration does
 // not matter.
 func (id identity) all() []string {
-	names := slices.Clone(id.dns)
-	for _, ip := range id.ips {
-		names = append(names, ip.String())
-	}
+	names := id.inOrder()
 	slices.Sort(names)
 	return names
 }
 
-// parseNames reads the names of a self-signed source. There is a
-// *SourceError for each that is neither a DNS name nor an IP address.
-func parseNames(source string, names []string) (identity, []error) {
-	if len(names) == 0 {
-		names = []string{"localhost", "127.0.0.1", "::1"}
+// inOrder are the names, as the configuration has them, the addresses last.
+func (id identity) inOrder() []string {
+	names := slices.Clone(id.dns)
+	for _, ip := range id.ips {
+		names = append(names, ip.String())
 	}
+	return names
+}
+
+// parseNames reads the names of a source, which stand in the given field.
+// There is a *SourceError for each that is neither a DNS name nor an IP address.
+func parseNames(source, field string, names []string) (identity, []error) {
 	var id identity
 	var errs []error
 	for _, name := range names {
@@ -55,7 +58,7 @@ func parseNames(source string, names []string) (identity, []error) {
 		}
 		host, err := parseHost(name)
 		if err != nil {
-			errs = append(errs, &SourceError{Source: source, Field: "self_signed.names", Err: fmt.Errorf("%q is neither a DNS name nor an IP address: %w", name, err)})
+			errs = append(errs, &SourceError{Source: source, Field: field, Err: fmt.Errorf("%q is neither a DNS name nor an IP address: %w", name, err)})
 			continue
 		}
 		if !slices.Contains(id.dns, host) {

@@ -16,7 +16,7 @@ func TestParseNames(t *testing.T) {
 		want    []string // sorted
 		primary string
 	}{
-		{nil, []string{"127.0.0.1", "::1", "localhost"}, "localhost"},
+		{[]string{"localhost", "127.0.0.1", "::1"}, []string{"127.0.0.1", "::1", "localhost"}, "localhost"},
 		{[]string{"127.0.0.1", "MQ.Example", "mq.example", "127.0.0.1"}, []string{"127.0.0.1", "mq.example"}, "mq.example"},
 		{[]string{"2001:DB8:0::1", "::ffff:192.0.2.1"}, []string{"192.0.2.1", "2001:db8::1"}, "2001:db8::1"},
 		{[]string{"*.mq.example"}, []string{"*.mq.example"}, "*.mq.example"},
@@ -24,7 +24,7 @@ func TestParseNames(t *testing.T) {
 		{[]string{"my_service", "a--b"}, []string{"a--b", "my_service"}, "my_service"},
 		{[]string{label63 + ".example"}, []string{label63 + ".example"}, label63 + ".example"},
 	} {
-		id, errs := parseNames("x", tt.names)
+		id, errs := parseNames("x", "self_signed.names", tt.names)
 		if len(errs) > 0 {
 			t.Errorf("%q: %v", tt.names, errs)
 			continue
@@ -58,7 +58,7 @@ func TestParseNamesErrors(t *testing.T) {
 		{"\xbc", "not UTF-8"},
 		{"xn--\u00fc.example", "idna: invalid label \"ü\""},
 	} {
-		_, errs := parseNames("x", []string{tt.name})
+		_, errs := parseNames("x", "self_signed.names", []string{tt.name})
 		got := sourceErrors(t, errors.Join(errs...))
 		if len(got) != 1 || got[0].Field != "self_signed.names" || !strings.HasSuffix(got[0].Error(), " is neither a DNS name nor an IP address: "+tt.want) {
 			t.Errorf("%q: got %v, want …%s", tt.name, errs, tt.want)

@@ -20,7 +20,11 @@ type selfSigned struct {
 }
 
 func newSelfSigned(name string, settings SelfSigned) (source, []error) {
-	names, errs := parseNames(name, settings.Names)
+	hosts := settings.Names
+	if len(hosts) == 0 {
+		hosts = []string{"localhost", "127.0.0.1", "::1"}
+	}
+	names, errs := parseNames(name, "self_signed.names", hosts)
 	if len(errs) > 0 {
 		return nil, errs
 	}

@@ -28,7 +28,11 @@ type Store struct {
 	storage  *certmagic.FileStorage // prepared if a source writes to it
 	ca       *authority             // nil without self-signed sources
 	sources  []source               // in the order of the configuration; not changed after Open
+	acme     []*acmeSource          // those of sources that are ACME
 	snapshot atomic.Pointer[snapshot]
+
+	issuances    *Issuances    // of ACME sources
+	refreshEvery time.Duration // how long a replaced certificate may go on being served
 
 	// managed say how to maintain a certificate. certmagic's goroutine reads
 	// them; Open adds to them.
@@ -70,6 +74,18 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		storage: &certmagic.FileStorage{Path: cfg.Storage},
 		zap:     newZapLogger(cfg.logger()),
 		stopped: make(chan struct{}),
+
+		issuances:    cfg.Issuances,
+		refreshEvery: refreshInterval,
+	}
+	if s.issuances == nil {
+		s.issuances = new(Issuances)
+	}
+	for _, src := range sources {
+		if a, ok := src.(*acmeSource); ok {
+			s.acme = append(s.acme, a)
+			s.refreshEvery = min(s.refreshEvery, a.settings.CheckInterval)
+		}
 	}
 	if s.reloaded = cfg.Reloaded; s.reloaded == nil {
 		s.reloaded = func(string, bool) {}
@@ -77,6 +93,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.snapshot.Store(new(snapshot))
 	s.cache = certmagic.NewCache(certmagic.CacheOptions{GetConfigForCert: s.configFor, Logger: s.zap})
 	if err := s.load(ctx); err != nil {
+		s.closeSources()
 		s.cache.Stop()
 		return nil, err
 	}
@@ -105,9 +122,34 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.stop()
 		<-s.stopped
+		s.closeSources()
 		s.cache.Stop()
 	})
 	return nil
+}
+
+// Start begins to obtain, in the background, what ACME sources have not yet,
+// and to renew what is due. The challenges have to be answered from now on:
+// see [Store.Challenge] and [Store.ServeHTTP].
+func (s *Store) Start() {
+	for _, src := range s.acme {
+		src.start()
+	}
+}
+
+// Pending says whether one of the named sources is still to obtain a
+// certificate for serverName; for any name, if that is empty.
+func (s *Store) Pending(sources []string, serverName string) bool {
+	return slices.ContainsFunc(s.acme, func(src *acmeSource) bool {
+		return slices.Contains(sources, src.entry) && (serverName == "" || src.expects(serverName))
+	})
+}
+
+// closeSources gives back what ACME sources share with other stores.
+func (s *Store) closeSources() {
+	for _, src := range s.acme {
+		src.close(s)
+	}
 }
 
 // load opens all sources.
@@ -184,7 +226,7 @@ func (s *Store) configFor(cert certmagic.Certificate) (*certmagic.Config, error)
 // until ctx is done.
 func (s *Store) watch(ctx context.Context) {
 	defer close(s.stopped)
-	refreshes := time.NewTicker(refreshInterval)
+	refreshes := time.NewTicker(s.refreshEvery)
 	defer refreshes.Stop()
 	var polls <-chan time.Time
 	pollers := s.pollers()

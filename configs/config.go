@@ -107,6 +107,7 @@ type Certificate struct {
 	Name       string
 	Files      *Files
 	SelfSigned *SelfSigned
+	ACME       *ACME
 	Pos        Pos
 }
 

@@ -77,14 +77,6 @@ func (m *names[T]) decode(d *decoder, key, n *yaml.Node) bool {
 	})
 }
 
-// reserved is a key that has a meaning in later versions.
-type reserved struct{}
-
-func (*reserved) decode(d *decoder, key, _ *yaml.Node) bool {
-	d.errorf(key, "%s: not available in this version", label(key))
-	return true
-}
-
 // value reads a node or what it is an alias of into target, a pointer. It
 // reports whether the node was of the right kind, so that nobody complains
 // twice.

@@ -35,8 +35,8 @@ func TestExamples(t *testing.T) {
 			"mobile 127.0.0.1:4434 tcp mobile [bench] → echo [127.0.0.1:7000]",
 		}},
 		{"reference.yml", []string{
-			"amqps 127.0.0.1:5671 amqp rabbitmq [default development] → rabbit [127.0.0.1:5672]",
-			"any 127.0.0.1:5700 auto strict [default development] → map[amqp:rabbit mqtt:rabbit-mqtt]",
+			"amqps 127.0.0.1:5671 amqp rabbitmq [default development public public-second] → rabbit [127.0.0.1:5672]",
+			"any 127.0.0.1:5700 auto strict [default development public public-second] → map[amqp:rabbit mqtt:rabbit-mqtt]",
 		}},
 	} {
 		t.Run(test.file, func(t *testing.T) {
@@ -136,9 +136,6 @@ func eachKey(typ reflect.Type, nodes []*yaml.Node, path string, f func(path stri
 		eachKey(typ.Elem(), items, path, f)
 	default:
 		for i, s := range schemaOf(typ) {
-			if typ.Field(i).Type == reflect.TypeFor[field[reserved]]() {
-				continue // not available, so not documented
-			}
 			found := below(s.key)
 			f(path+s.key, len(found) > 0)
 			eachKey(typ.Field(i).Type, found, path+s.key+".", f)

@@ -74,7 +74,7 @@ func checkConfig(t *testing.T, cfg *Config) {
 	names := func(list []Certificate) (names []string) {
 		for _, c := range list {
 			names = append(names, c.Name)
-			if (c.Files == nil) == (c.SelfSigned == nil) {
+			if sources := []bool{c.Files != nil, c.SelfSigned != nil, c.ACME != nil}; len(slices.DeleteFunc(sources, func(is bool) bool { return !is })) != 1 {
 				t.Errorf("certificate %+v", c)
 			}
 		}

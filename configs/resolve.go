@@ -87,6 +87,9 @@ func (r *resolver) certificate(f field[certificateKeys]) {
 			c.SelfSigned.Names = defaultSelfSignedNames()
 		}
 	}
+	if k.ACME.given() {
+		c.ACME = r.acme(k.ACME)
+	}
 	sources := 0
 	for _, given := range []bool{k.Files.given(), k.SelfSigned.given(), k.ACME.given()} {
 		if given {
@@ -95,9 +98,9 @@ func (r *resolver) certificate(f field[certificateKeys]) {
 	}
 	switch {
 	case sources == 0:
-		r.errorf(f.node, `certificates: missing key "files" or "self_signed"`)
+		r.errorf(f.node, `certificates: missing key "files", "self_signed" or "acme"`)
 	case sources > 1:
-		r.errorf(f.node, "certificates: files and self_signed exclude each other")
+		r.errorf(f.node, "certificates: files, self_signed and acme exclude each other")
 	}
 	r.cfg.Certificates = append(r.cfg.Certificates, c)
 }

@@ -34,7 +34,7 @@ type certificateKeys struct {
 	Name       field[name]           `key:"name,required"`
 	Files      field[filesKeys]      `key:"files"`
 	SelfSigned field[selfSignedKeys] `key:"self_signed"`
-	ACME       field[reserved]       `key:"acme"`
+	ACME       field[acmeKeys]       `key:"acme"`
 }
 
 type filesKeys struct {
@@ -44,6 +44,27 @@ type filesKeys struct {
 
 type selfSignedKeys struct {
 	Names field[[]field[host]] `key:"names,nonempty"`
+}
+
+type acmeKeys struct {
+	Names           field[[]field[host]]       `key:"names,required,nonempty"`
+	Email           field[email]               `key:"email,required"`
+	Directory       field[httpsURL]            `key:"directory"`
+	Root            field[text]                `key:"root"`
+	Profile         field[name]                `key:"profile"`
+	PreferredChain  field[text]                `key:"preferred_chain"`
+	KeyTypes        field[[]field[keyType]]    `key:"key_types,nonempty"`
+	MustStaple      field[toggle]              `key:"must_staple"`
+	Challenges      field[[]field[challenge]]  `key:"challenges,nonempty"`
+	HTTPAddress     field[listenAddress]       `key:"http_address"`
+	ExternalAccount field[externalAccountKeys] `key:"external_account"`
+	CheckInterval   field[duration]            `key:"check_interval"`
+}
+
+type externalAccountKeys struct {
+	KeyID      field[text] `key:"key_id,required"`
+	MACKeyFile field[text] `key:"mac_key_file"`
+	MACKeyEnv  field[text] `key:"mac_key_env"`
 }
 
 type policyKeys struct {

@@ -59,6 +59,7 @@ func newConnection(l *listener, r *route, socket net.Conn) *connection {
 var stages = [...]func(*connection) error{
 	(*connection).admit,
 	(*connection).readHello,
+	(*connection).challenge,
 	(*connection).decide,
 	(*connection).handshake,
 	(*connection).recognise,
@@ -71,7 +72,12 @@ func (c *connection) serve() {
 	defer c.survive()
 	c.listener.server.Metrics.Accepted(c.route.Name)
 	for _, stage := range stages {
-		if err := stage(c); err != nil {
+		switch err := stage(c); err {
+		case nil:
+		case errChallenged:
+			c.leave()
+			return
+		default:
 			c.refuse(err)
 			return
 		}

@@ -50,8 +50,8 @@ func (c *connection) end(stats relay.Stats, err error) {
 }
 
 // unremarkable are the reasons to end before a broker was reached that say
-// nothing of importance: port checks connect and close.
-var unremarkable = map[string]bool{"client_closed": true, "shutdown": true}
+// nothing of importance: port checks connect and close, and so do authorities.
+var unremarkable = map[string]bool{"client_closed": true, "shutdown": true, reasonChallenge: true}
 
 // attrs says as much as the connection got to know.
 func (c *connection) attrs() []slog.Attr {

@@ -48,7 +48,7 @@ func (g *generation) close() error { return g.store.Close() }
 
 // build makes a generation of a configuration, without a socket. Its error
 // holds every mistake, with its position in the file.
-func build(ctx context.Context, config *configs.Config, m *metrics.Metrics, logger *slog.Logger) (*generation, error) {
+func build(ctx context.Context, config *configs.Config, issuances *certs.Issuances, m *metrics.Metrics, logger *slog.Logger) (*generation, error) {
 	// Judged before Open, which makes what is missing in the storage: a
 	// configuration that is refused leaves nothing there. Open has the same
 	// warnings.
@@ -61,6 +61,7 @@ func build(ctx context.Context, config *configs.Config, m *metrics.Metrics, logg
 		return nil, err
 	}
 	opening := certsConfig(config, logger)
+	opening.Issuances = issuances
 	opening.Reloaded = m.CertificateReloaded
 	store, err := certs.Open(ctx, opening)
 	if err != nil {
@@ -178,6 +179,7 @@ func certsConfig(config *configs.Config, logger *slog.Logger) certs.Config {
 		if c.SelfSigned != nil {
 			sources[i].SelfSigned = &certs.SelfSigned{Names: c.SelfSigned.Names}
 		}
+		sources[i].ACME = acmeSource(c.ACME)
 	}
 	return certs.Config{Sources: sources, Storage: config.Storage, Logger: logger}
 }

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/suitegate/suitegate/certs"
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/proxy/metrics"
 )
@@ -42,6 +43,8 @@ type Server struct {
 	leaving   map[*listener]context.CancelFunc
 	departed  sync.WaitGroup // goroutines that drain what is in leaving
 	admin     adminServer
+	issuances certs.Issuances
+	http01    challengeServers
 	closed    bool
 
 	stopExpiry context.CancelFunc // of the goroutine that warns of certificates that expire
@@ -76,7 +79,7 @@ func (s *Server) apply(config *configs.Config) error {
 	if s.closed {
 		return ErrClosed
 	}
-	next, err := build(context.Background(), config, s.Metrics, s.log())
+	next, err := build(context.Background(), config, &s.issuances, s.Metrics, s.log())
 	if err != nil {
 		return err
 	}
@@ -108,6 +111,7 @@ func (s *Server) bind(next *generation) (map[string]*listener, error) {
 	if err := s.admin.bind(next.config.Admin.Address); err != nil {
 		errs = append(errs, configs.Error{Pos: next.config.Position("admin", "", "address"), Reason: bindReason(err)})
 	}
+	errs = append(errs, s.http01.bind(next.config)...)
 	if len(errs) == 0 {
 		return fresh, nil
 	}
@@ -115,6 +119,7 @@ func (s *Server) bind(next *generation) (map[string]*listener, error) {
 		_ = l.socket.Close() // errs is why
 	}
 	s.admin.unbind()
+	s.http01.unbind()
 	errs.Sort()
 	return nil, errs
 }
@@ -146,6 +151,8 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	}
 	s.listeners = kept
 	s.admin.start(s.adminHandler())
+	s.http01.start(next, s.log())
+	next.store.Start() // now that challenges reach it
 	if previous != nil {
 		_ = previous.close() // its certificates stay good for the handshakes that have them
 	}
@@ -241,6 +248,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.admin.close()
+	s.http01.close()
 	if s.current != nil {
 		_ = s.current.close() // stops maintenance; what it may have to say changes nothing now
 		s.current = nil

@@ -32,10 +32,16 @@ func (r *route) candidatesFor(hello *clienthello.Hello) (candidates, error) {
 			return candidates{r.Certificates, keys}, nil
 		}
 	}
+	if hello.ServerName != "" && r.store.Pending(r.Certificates, hello.ServerName) {
+		return candidates{}, pending(hello.ServerName)
+	}
 	if err := r.refuseName(hello); err != nil {
 		return candidates{}, err
 	}
 	keys, _ := r.store.Match(r.defaults, "")
+	if keys == 0 && r.store.Pending(r.defaults, "") {
+		return candidates{}, pending(hello.ServerName)
+	}
 	return candidates{r.defaults, keys}, nil
 }
 

@@ -24,6 +24,7 @@ type certificateConfig struct {
 	Name       string              `yaml:"name"`
 	Files      map[string]string   `yaml:"files,omitempty"`
 	SelfSigned map[string][]string `yaml:"self_signed,omitempty"`
+	ACME       map[string]any      `yaml:"acme,omitempty"`
 }
 
 type policyConfig struct {

@@ -1,0 +1,330 @@
+package certs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+)
+
+// Issuances are the certificates that authorities issue by ACME, and the
+// orders under way. They outlive a [Store] if the next one is opened before
+// it is closed, and has the same Issuances: so a reload breaks off no order
+// whose challenge is open, and begins none anew. The zero value is ready.
+type Issuances struct {
+	mu    sync.Mutex
+	lines map[string]*line // by key
+	stop  doorstop         // as long as there are lines
+}
+
+// A line is what the issuances of one source with one kind of key share. Of
+// certmagic's configurations each has one, since certmagic keeps one
+// certificate for a name.
+type line struct {
+	key       string
+	source    string
+	kind      acmeKind
+	config    *certmagic.Config
+	solver    *certmagic.Config // like config, for challenges: silent, since anyone can try
+	issuer    *certmagic.ACMEIssuer
+	cache     *certmagic.Cache
+	logger    *slog.Logger
+	issuances map[string]*issuance // by name
+}
+
+// An issuance obtains the certificate for one name with one kind of key, and
+// keeps it valid.
+type issuance struct {
+	*line
+	name string
+
+	begin  sync.Once
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	mu     sync.Mutex
+	place  cached
+	stores map[*Store]bool // that have it
+}
+
+// acquire returns the issuance for a name. The first caller's makes it.
+func (p *Issuances) acquire(ctx context.Context, s *Store, src *acmeSource, kind acmeKind, name string) (*issuance, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l, err := p.lineFor(s, src, kind)
+	if err != nil {
+		return nil, err
+	}
+	i := l.issuances[name]
+	if i == nil {
+		i = &issuance{line: l, name: name, stores: make(map[*Store]bool)}
+		i.place = cached{source: l.source, key: kind.key, lookup: name, holds: func(cert certmagic.Certificate) bool { return hasName(cert.Leaf, name) }}
+		i.ctx, i.cancel = context.WithCancel(context.Background())
+		i.load(ctx, s)
+		l.issuances[name] = i
+	}
+	i.mu.Lock()
+	i.stores[s] = true
+	i.mu.Unlock()
+	return i, nil
+}
+
+// release ends an issuance that no store has any more.
+func (p *Issuances) release(i *issuance, s *Store) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i.mu.Lock()
+	delete(i.stores, s)
+	left := len(i.stores)
+	i.mu.Unlock()
+	if left > 0 {
+		return
+	}
+	i.cancel()
+	delete(i.issuances, i.name)
+	i.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: i.name}})
+	last := len(i.issuances) == 0
+	if last {
+		delete(p.lines, i.key)
+	}
+	patiently(func() {
+		i.work.Wait()
+		if last {
+			i.cache.Stop()
+		}
+	})
+	if len(p.lines) == 0 {
+		p.stop.remove()
+	}
+}
+
+// patiently waits for an end that a request under way may delay: for as long
+// as a person would.
+func patiently(end func()) {
+	const patience = 2 * time.Second
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		end()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+	}
+}
+
+// lineFor returns the line of a source and a kind of key.
+func (p *Issuances) lineFor(s *Store, src *acmeSource, kind acmeKind) (*line, error) {
+	key := strings.Join([]string{src.entry, string(kind.generator), fmt.Sprint(s.storage), src.settings.key()}, "\n")
+	if l := p.lines[key]; l != nil {
+		return l, nil
+	}
+	if p.lines == nil {
+		p.lines = make(map[string]*line)
+	}
+	if len(p.lines) == 0 {
+		if err := p.stop.place(); err != nil {
+			return nil, err
+		}
+	}
+	l := &line{key: key, source: src.entry, kind: kind, logger: s.logger, issuances: make(map[string]*issuance)}
+	l.cache = certmagic.NewCache(certmagic.CacheOptions{
+		GetConfigForCert:   func(certmagic.Certificate) (*certmagic.Config, error) { return l.config, nil },
+		RenewCheckInterval: src.settings.CheckInterval,
+		Logger:             s.zap,
+	})
+	template := l.template(s, &src.settings)
+	template.OnEvent = l.event
+	l.config = certmagic.New(l.cache, template)
+	l.issuer = certmagic.NewACMEIssuer(l.config, src.settings.issuerTemplate(p.stop, template.Logger))
+	l.config.Issuers = []certmagic.Issuer{l.issuer}
+	template.Issuers, template.OnEvent, template.Logger = l.config.Issuers, nil, zap.NewNop()
+	l.solver = certmagic.New(l.cache, template)
+	p.lines[key] = l
+	return l, nil
+}
+
+// template is the configuration of a line without its issuer.
+func (l *line) template(s *Store, settings *acmeSettings) certmagic.Config {
+	template := s.newConfig(l.source)
+	template.Logger = template.Logger.With(zap.String("key", l.kind.key.String()))
+	// With other settings, certmagic finds nothing there and asks for a new one.
+	template.Storage = siteStorage{s.storage, settings.variant(l.kind)}
+	template.KeySource = certmagic.StandardKeyGenerator{KeyType: l.kind.generator}
+	template.MustStaple = settings.MustStaple
+	template.DisableARI = false
+	return template
+}
+
+// event logs what certmagic does, and passes it on.
+func (l *line) event(_ context.Context, event string, data map[string]any) error {
+	switch event {
+	case "cert_obtained":
+		l.logger.Info("obtained a certificate", "certificate", l.source, "name", data["identifier"],
+			"key", l.kind.key.String(), "renewal", data["renewal"])
+	}
+	return nil
+}
+
+// load takes the certificate from the storage, if it is there. What is wrong
+// with it will be seen to by run.
+func (i *issuance) load(ctx context.Context, s *Store) {
+	_, err := i.config.CacheManagedCertificate(ctx, i.name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		i.logger.Warn("stored certificate is unusable", "certificate", i.source, "name", i.name, "key", i.kind.key.String(), "error", err)
+	}
+}
+
+// certificate is the newest, or nil.
+func (i *issuance) certificate() *Certificate {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	cert := i.place.find(i.cache)
+	if cert != nil {
+		cert.identify() // once, before several stores have it
+	}
+	return cert
+}
+
+// start begins the work on a certificate, once.
+func (i *issuance) start() {
+	i.begin.Do(func() { i.work.Go(i.run) })
+}
+
+// run obtains the certificate if there is none, and renews it if that is due.
+// From then on certmagic looks after it.
+func (i *issuance) run() {
+	if i.certificate() != nil {
+		if err := i.cache.RenewManagedCertificates(i.ctx); err != nil {
+			i.fail(err)
+		}
+		return
+	}
+	_, err := i.config.CacheManagedCertificate(i.ctx, i.name) // another process may have been faster
+	switch {
+	case err == nil:
+	case errors.Is(err, fs.ErrNotExist):
+		err = i.obtain(i.config.ObtainCertAsync(i.ctx, i.name))
+	default: // files that are damaged, or do not fit together
+		err = i.obtain(i.config.RenewCertAsync(i.ctx, i.name, true))
+	}
+	if err != nil {
+		i.fail(err)
+		return
+	}
+	i.changed()
+}
+
+// obtain loads what err says has been obtained.
+func (i *issuance) obtain(err error) error {
+	if err == nil {
+		_, err = i.config.CacheManagedCertificate(i.ctx, i.name)
+	}
+	return err
+}
+
+// fail logs the end of all tries, which come over a month.
+func (i *issuance) fail(err error) {
+	if i.ctx.Err() == nil {
+		i.logger.Error("gave up obtaining a certificate", "certificate", i.source, "name", i.name, "key", i.kind.key.String(), "error", err)
+	}
+}
+
+// changed tells the stores that there is a certificate.
+func (i *issuance) changed() {
+	i.mu.Lock()
+	stores := slices.Collect(maps.Keys(i.stores))
+	i.mu.Unlock()
+	for _, s := range stores {
+		s.refresh()
+	}
+}
+
+// siteStorage is a storage in which the certificates of one variant have a
+// place of their own. certmagic stores a certificate by its issuer's key and
+// its name, and an ACME issuer's key is its URL alone: RSA and ECDSA would
+// overwrite each other. An issuer of another key would be another type, and
+// certmagic tells the authority which certificate an order replaces (RFC 9773
+// section 5) for its own type alone. Accounts, challenges and locks stay
+// where they are: those for one name are shared, since two challenges for it
+// must not be open at once.
+type siteStorage struct {
+	certmagic.Storage
+	variant string
+}
+
+const certificatesPrefix = "certificates/" // of certmagic's keys
+
+// place turns certificates/ISSUER/… into certificates/ISSUER-variant/….
+func (s siteStorage) place(key string) string {
+	rest, ok := strings.CutPrefix(key, certificatesPrefix)
+	if !ok {
+		return key
+	}
+	issuer, rest, below := strings.Cut(rest, "/")
+	key = certificatesPrefix + issuer + "-" + s.variant
+	if below {
+		key += "/" + rest
+	}
+	return key
+}
+
+func (s siteStorage) Store(ctx context.Context, key string, value []byte) error {
+	return s.Storage.Store(ctx, s.place(key), value)
+}
+
+func (s siteStorage) Load(ctx context.Context, key string) ([]byte, error) {
+	return s.Storage.Load(background(ctx), s.place(key))
+}
+
+func (s siteStorage) Delete(ctx context.Context, key string) error {
+	return s.Storage.Delete(ctx, s.place(key))
+}
+
+func (s siteStorage) Exists(ctx context.Context, key string) bool {
+	return s.Storage.Exists(ctx, s.place(key))
+}
+
+func (s siteStorage) Stat(ctx context.Context, key string) (certmagic.KeyInfo, error) {
+	return s.Storage.Stat(ctx, s.place(key))
+}
+
+// TryLock implements [certmagic.TryLocker]; it waits where the storage cannot
+// but do so.
+func (s siteStorage) TryLock(ctx context.Context, name string) (bool, error) {
+	if locker, ok := s.Storage.(certmagic.TryLocker); ok {
+		return locker.TryLock(ctx, name)
+	}
+	err := s.Lock(ctx, name)
+	return err == nil, err
+}
+
+// RenewLockLease implements [certmagic.LockLeaseRenewer], where the storage
+// does.
+func (s siteStorage) RenewLockLease(ctx context.Context, key string, lease time.Duration) error {
+	if renewer, ok := s.Storage.(certmagic.LockLeaseRenewer); ok {
+		return renewer.RenewLockLease(ctx, key, lease)
+	}
+	return nil
+}
+
+// String is for certmagic's log.
+func (s siteStorage) String() string { return fmt.Sprint(s.Storage) }
+
+// background replaces the context that a ClientHello made by hand does not have.
+func background(ctx context.Context) context.Context {
+	if ctx == nil {
+		return context.Background()
+	}
+	return ctx
+}

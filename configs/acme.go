@@ -1,0 +1,181 @@
+package configs
+
+import (
+	"fmt"
+	"net/mail"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/suitegate/suitegate/policy"
+)
+
+// What holds for a key that an ACME entry leaves out.
+const (
+	DefaultHTTPAddress   = ":80"
+	DefaultCheckInterval = 10 * time.Minute
+)
+
+// Values of ACME.Challenges.
+const (
+	TLSALPN01 = "tls-alpn-01"
+	HTTP01    = "http-01"
+)
+
+// ACME asks an authority for certificates (RFC 8555): one for each name with
+// each type of key.
+type ACME struct {
+	Names []string // DNS names and IP addresses, at least one
+	Email string   // contact of the account
+
+	Directory      string // URL of the authority. Default: "", Let's Encrypt
+	Root           string // PEM file of the roots to trust for Directory. Default: "", those of the system
+	Profile        string // of the authority's profiles. Default: "", its own choice
+	PreferredChain string // common name of an issuer in the chain to choose. Default: "", the authority's first
+
+	KeyTypes   []policy.KeyType // Default: RSA and ECDSA P-256
+	MustStaple bool             // ask for certificates that need a stapled OCSP response (RFC 7633). Default: false
+
+	// Challenges are what the authority may choose among. Default: TLSALPN01.
+	Challenges []string
+
+	// HTTPAddress is where http-01 challenges are answered, if Challenges has
+	// them; otherwise "". Default: DefaultHTTPAddress (:80).
+	HTTPAddress string
+
+	ExternalAccount *ExternalAccount // Default: nil, none
+
+	// CheckInterval is how often the certificates are looked at for renewal.
+	// Default: DefaultCheckInterval (10 m).
+	CheckInterval time.Duration
+}
+
+// ExternalAccount binds the ACME account to one that the authority knows
+// (RFC 8555 §7.3.4). Either MACKeyFile or MACKeyEnv is set.
+type ExternalAccount struct {
+	KeyID      string
+	MACKeyFile string // holds the key, in base64url
+	MACKeyEnv  string // names the environment variable that holds it
+}
+
+// acme fills in an ACME entry, and checks what its values say together.
+func (r *resolver) acme(f field[acmeKeys]) *ACME {
+	k := f.value
+	a := &ACME{
+		Names:          texts(k.Names.value),
+		Email:          string(k.Email.value),
+		Directory:      string(k.Directory.value),
+		Profile:        string(k.Profile.value),
+		PreferredChain: string(k.PreferredChain.value),
+		MustStaple:     bool(k.MustStaple.value),
+		Challenges:     texts(k.Challenges.value),
+		CheckInterval:  durationOr(k.CheckInterval, DefaultCheckInterval),
+	}
+	if k.Root.ok {
+		a.Root = resolvePath(r.file, string(k.Root.value))
+	}
+	a.KeyTypes = []policy.KeyType{policy.RSA, policy.ECDSAP256}
+	if k.KeyTypes.given() {
+		a.KeyTypes = nil
+		for _, t := range k.KeyTypes.value {
+			a.KeyTypes = append(a.KeyTypes, keyTypes[string(t.value)])
+		}
+	}
+	if !k.Challenges.given() {
+		a.Challenges = []string{TLSALPN01}
+	}
+	r.wildcards(k.Names)
+	r.httpAddress(k, a)
+	if k.ExternalAccount.given() {
+		a.ExternalAccount = r.externalAccount(k.ExternalAccount)
+	}
+	return a
+}
+
+// wildcards refuses names that no challenge can be had for.
+func (r *resolver) wildcards(names field[[]field[host]]) {
+	for _, n := range valid(names.value) {
+		if strings.HasPrefix(string(n.value), "*.") {
+			r.errorf(n.node, "names: %s is a wildcard, for which tls-alpn-01 and http-01 do not do", n.node.Value)
+		}
+	}
+}
+
+// httpAddress settles where http-01 challenges are answered. Several entries
+// may have one address.
+func (r *resolver) httpAddress(k acmeKeys, a *ACME) {
+	http := slices.Contains(a.Challenges, HTTP01)
+	switch {
+	case !http && k.HTTPAddress.given():
+		r.errorf(k.HTTPAddress.key, "http_address: challenges does not have http-01")
+	case !http:
+	case k.HTTPAddress.given():
+		a.HTTPAddress = k.HTTPAddress.value.String()
+		const owner = "the answers to http-01 challenges"
+		known := slices.ContainsFunc(r.bound, func(b binding) bool {
+			return b.owner == owner && b.address.value.String() == a.HTTPAddress
+		})
+		if k.HTTPAddress.ok && !known {
+			r.bind(binding{owner, k.HTTPAddress})
+		}
+	default:
+		a.HTTPAddress = DefaultHTTPAddress
+	}
+}
+
+func (r *resolver) externalAccount(f field[externalAccountKeys]) *ExternalAccount {
+	k := f.value
+	e := &ExternalAccount{KeyID: string(k.KeyID.value), MACKeyEnv: string(k.MACKeyEnv.value)}
+	if k.MACKeyFile.ok {
+		e.MACKeyFile = resolvePath(r.file, string(k.MACKeyFile.value))
+	}
+	switch file, env := k.MACKeyFile.given(), k.MACKeyEnv.given(); {
+	case !f.ok:
+	case file && env:
+		r.errorf(k.MACKeyEnv.key, "mac_key_file and mac_key_env exclude each other")
+	case !file && !env:
+		r.errorf(f.node, `external_account: missing key "mac_key_file" or "mac_key_env"`)
+	}
+	return e
+}
+
+// challenge is how control over a name is shown (RFC 8555 §8).
+type challenge string
+
+func (*challenge) kind() (tag, want string) { return "!!str", "the name of a challenge" }
+func (c *challenge) parse(s string) error   { return choose(c, "challenge", s, TLSALPN01, HTTP01) }
+
+// keyTypes are the types of key that certificates can be asked for with.
+var keyTypes = map[string]policy.KeyType{"rsa2048": policy.RSA, "p256": policy.ECDSAP256}
+
+type keyType string
+
+func (*keyType) kind() (tag, want string) { return "!!str", "rsa2048 or p256" }
+func (t *keyType) parse(s string) error   { return choose(t, "key type", s, "rsa2048", "p256") }
+
+// email is a bare address, as ACME takes it.
+type email string
+
+func (*email) kind() (tag, want string) { return "!!str", "an email address" }
+
+func (e *email) parse(s string) error {
+	if address, err := mail.ParseAddress(s); err != nil || address.Address != s {
+		return fmt.Errorf("%s is not an email address", quote(s))
+	}
+	*e = email(s)
+	return nil
+}
+
+// httpsURL is where a service is spoken to, over TLS alone.
+type httpsURL string
+
+func (*httpsURL) kind() (tag, want string) { return "!!str", "an https URL" }
+
+func (u *httpsURL) parse(s string) error {
+	if parsed, err := url.Parse(s); err != nil || parsed.Scheme != "https" || parsed.Host == "" || parsed.User != nil {
+		return fmt.Errorf("%s is not an https URL", quote(s))
+	}
+	*u = httpsURL(s)
+	return nil
+}
