@@ -87,6 +87,10 @@ func newRoutes(config *configs.Config, keys map[string][]policy.KeyType, m *metr
 			errs = append(errs, configs.Error{Pos: config.Position("listeners", l.Name, "policy"), Reason: err.Error()})
 			continue
 		}
+		if why := r.defaultServesNobody(); why != "" {
+			errs = append(errs, configs.Error{Pos: config.Position("listeners", l.Name, "default_certificate"), Reason: why})
+			continue
+		}
 		routes = append(routes, r)
 	}
 	if len(errs) > 0 {
@@ -204,43 +208,6 @@ func unjoin(err error) []error {
 		return joined.Unwrap()
 	}
 	return []error{err}
-}
-
-// Effective is what one listener really accepts.
-type Effective struct {
-	Listener     string
-	Address      string
-	Protocol     string
-	Policy       *policy.Policy    // as the listener can serve it
-	Unserved     []policy.Unserved // named by the policy and not served, and why
-	Certificates []string          // as a person reads them
-}
-
-// Check judges a configuration as [Server.Apply] would, and reports what each
-// listener would accept. It listens nowhere and writes nothing. Its error is
-// that of Apply.
-func Check(config *configs.Config, logger *slog.Logger) ([]Effective, error) {
-	keys, err := certs.Check(certsConfig(config, logger))
-	if err != nil {
-		return nil, positioned(config, err)
-	}
-	routes, err := newRoutes(config, keys, nil)
-	if err != nil {
-		return nil, err
-	}
-	effective := make([]Effective, len(routes))
-	for i, r := range routes {
-		effective[i] = r.effective()
-	}
-	return effective, nil
-}
-
-func (r *route) effective() Effective {
-	e := Effective{Listener: r.Name, Address: r.Address, Protocol: r.Protocol, Policy: r.policy, Unserved: r.unserved}
-	for _, name := range r.Certificates {
-		e.Certificates = append(e.Certificates, fmt.Sprintf("%s (%s)", name, join(r.keys[name])))
-	}
-	return e
 }
 
 func join[T fmt.Stringer](values []T) string { return strings.Join(texts(values), ", ") }

@@ -336,12 +336,12 @@ upstreams: {broker: {nodes: ["127.0.0.1:1"]}}
 listeners:
   - {name: a, address: "127.0.0.1:0", protocol: openwire, policy: activemq, upstream: broker}
 `)
-	effective, err := Check(config, nil)
-	if err != nil {
-		t.Fatal(err)
+	effective, warnings, err := Check(config, nil)
+	if err != nil || warnings != nil {
+		t.Fatal(warnings, err)
 	}
 	e := effective[0]
-	if len(e.Policy.TLS12) != 18 || len(e.Unserved) != 0 || len(e.Policy.TLS13) != 2 {
+	if len(e.Policy.TLS12) != 18 || len(e.Unserved) != 0 || len(e.Partly) != 0 || len(e.Policy.TLS13) != 2 {
 		t.Errorf("%+v", e)
 	}
 	if diff := cmp.Diff([]string{"default (RSA, ECDSA-P256)"}, e.Certificates); diff != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/policy"
@@ -72,10 +73,30 @@ func (r *route) refuseName(hello *clienthello.Hello) error {
 		err: errors.New("proxy: the client sends no server name, and the listener requires one")}
 }
 
+// defaultServesNobody says why not one suite can be served to clients that get
+// the default certificate, if so.
+func (r *route) defaultServesNobody() string {
+	if r.DefaultCertificate == "" {
+		return "" // all of them together can serve something
+	}
+	p := r.partly(r.defaultKeys())
+	if len(p.Policy.TLS13)+len(p.Policy.TLS12) > 0 {
+		return ""
+	}
+	var why []string
+	for _, version := range []policy.Version{policy.TLS13, policy.TLS12} {
+		if w := whyUnserved(p.Unserved, version); w != "" {
+			why = append(why, w)
+		}
+	}
+	return fmt.Sprintf("default_certificate: no suite of policy %s can be served with %s: %s",
+		r.Listener.Policy.Name, r.DefaultCertificate, strings.Join(why, ", "))
+}
+
 // bindByKeys makes the policy as it can be served with every set of keys that
 // the certificates for a name can have: the choice by name then costs a
-// handshake nothing. Not only with all of the listener's keys or one, since of
-// certificates that are still being issued there may be some.
+// handshake nothing. Every set, because of a source's certificates some may
+// still be being issued.
 func bindByKeys(p *policy.Policy, serves func(suite uint16) bool) map[policy.KeySet]*policy.Policy {
 	bound := make(map[policy.KeySet]*policy.Policy)
 	for _, keys := range policy.KeySets() {

@@ -19,13 +19,15 @@ func (c *checkCommand) Run(out *console) error {
 	if err != nil {
 		return err
 	}
-	listeners, err := proxy.Check(cfg, out.warningLogger())
+	listeners, found, err := proxy.Check(cfg, out.warningLogger())
 	if err != nil {
 		return err
 	}
 	for _, listener := range listeners {
 		printEffective(out, listener)
 	}
+	cfg.Warnings = append(cfg.Warnings, found...)
+	cfg.Warnings.Sort()
 	for _, warning := range warnings(cfg, listeners) {
 		out.warnf("%s", warning)
 	}
@@ -53,12 +55,21 @@ func printEffective(out *console, l proxy.Effective) {
 	}
 	out.table("  ", rows)
 	out.printf("\n")
-	if len(l.Unserved) == 0 {
+	printUnserved(out, "in the policy, but not served here", l.Unserved)
+	for _, p := range l.Partly {
+		printUnserved(out, fmt.Sprintf("not served to %s, for whom there are %s keys alone", p.Who(), joinStringers(p.Keys, ", ")), p.Unserved)
+	}
+}
+
+// printUnserved prints suites that are not served, and why, unless there are
+// none.
+func printUnserved(out *console, heading string, list []policy.Unserved) {
+	if len(list) == 0 {
 		return
 	}
-	out.printf("  in the policy, but not served here:\n")
-	rows = [][]string{{"IANA NAME", "OPENSSL NAME", "WHY"}}
-	for _, unserved := range l.Unserved {
+	out.printf("  %s:\n", heading)
+	rows := [][]string{{"IANA NAME", "OPENSSL NAME", "WHY"}}
+	for _, unserved := range list {
 		rows = append(rows, []string{unserved.Suite.Name, unserved.Suite.OpenSSLName, unserved.Why})
 	}
 	out.table("  ", rows)
