@@ -43,7 +43,7 @@ func Inspect(cfg Config) ([]Offer, error) {
 // Stored is a certificate that a store would serve.
 type Stored struct {
 	Source string
-	Kind   string // of the source, by its key in the configuration: "files", "self_signed"
+	Kind   string // of the source, by its key in the configuration: "files", "self_signed", "acme"
 	Names  []string
 	Key    policy.KeyType
 	Leaf   *x509.Certificate // nil if it is still to be issued

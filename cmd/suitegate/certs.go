@@ -64,7 +64,7 @@ func (c *certsListCommand) Run(out *console) error {
 // certificateRow is one certificate as `certs list` prints it.
 type certificateRow struct {
 	Certificate string    `json:"certificate"` // the configuration's entry
-	Source      string    `json:"source"`      // files, self_signed
+	Source      string    `json:"source"`      // files, self_signed, acme
 	Key         string    `json:"key"`
 	Names       []string  `json:"names"`
 	Issuer      string    `json:"issuer"`
