@@ -22,8 +22,9 @@ type Source struct {
 	ACME       *ACME
 }
 
-// Files are the paths of a certificate and its key, both PEM. One file may
-// hold both. RSA and ECDSA for the same names are two sources.
+// Files are the paths of a certificate and its key: two PEM files, one PEM
+// file that holds both, or a PKCS #12 bundle. RSA and ECDSA for the same names
+// are two sources.
 //
 // While the store is open the files are watched, and what replaces them is
 // served within seconds: when chain and key fit together, the key is of the
@@ -31,7 +32,16 @@ type Source struct {
 // either. Otherwise the one before stays.
 type Files struct {
 	Certificate string // the leaf first, then its chain
-	Key         string // PKCS #8, PKCS #1 or SEC 1, not encrypted
+	Key         string // PKCS #8, PKCS #1 or SEC 1; encrypted as PKCS #8 with PBES2, or as RFC 1423 has it
+
+	// PKCS12 is a bundle of one key and its chain, instead of the two above.
+	PKCS12 string
+
+	// Where the password of an encrypted key or bundle is: in a file, which
+	// may end with one newline, or in a variable of the environment, by its
+	// name. At most one of the two is set. Default: there is none.
+	PasswordFile string
+	PasswordEnv  string
 }
 
 // SelfSigned asks for certificates from the store's own root: one with an

@@ -2,7 +2,9 @@ package certs
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -62,7 +64,8 @@ func (f *fileSource) open(ctx context.Context, s *Store) error {
 	f.config = certmagic.New(s.cache, s.newConfig(f.entry))
 	s.manage(f.config, func(cert certmagic.Certificate) bool { return f.has(cert.Hash()) })
 	if err := f.put(ctx, f.pair); err != nil {
-		return &SourceError{Source: f.entry, Field: "files.certificate", Err: err}
+		_, field := f.files.leaf()
+		return &SourceError{Source: f.entry, Field: field, Err: err}
 	}
 	return nil
 }
@@ -124,7 +127,7 @@ func (f *fileSource) poll(ctx context.Context, now time.Time) {
 // judge says what speaks against serving next from now on, although a start
 // of the gateway would serve it.
 func (f *fileSource) judge(next *keyPair, now time.Time) error {
-	path := f.files.leafPath()
+	path, _ := f.files.leaf()
 	switch {
 	case next.key != f.key:
 		// Policies were bound to the key types, and found to be servable.
@@ -182,45 +185,88 @@ func joinReasons(errs []error) string {
 }
 
 // paths are the files to watch.
-func (f Files) paths() []string { return []string{f.Certificate, f.Key} }
+func (f Files) paths() []string {
+	return slices.DeleteFunc([]string{f.Certificate, f.Key, f.PKCS12, f.PasswordFile}, func(path string) bool { return path == "" })
+}
 
-// leafPath is the file that the certificate is in.
-func (f Files) leafPath() string { return f.Certificate }
+// leaf is the file that the certificate is in, and its key in the
+// configuration.
+func (f Files) leaf() (path, field string) {
+	if f.PKCS12 != "" {
+		return f.PKCS12, "files.pkcs12"
+	}
+	return f.Certificate, "files.certificate"
+}
 
 // warn logs what is odd about the files but can be served: an expired
 // certificate, too, because a restart must not turn one expired certificate
 // into an outage of every listener; clients will say what they think of it.
 func (f Files) warn(pair *keyPair, logger *slog.Logger) {
 	warnAboutChain(pair.chain, logger)
-	warnAboutMode(f.Key, logger)
+	if pair.odd != "" {
+		logger.Warn(pair.odd, "file", f.Key)
+	}
+	warnAboutMode("private key", cmp.Or(f.PKCS12, f.Key), logger)
+	if f.PasswordFile != "" {
+		warnAboutMode("password", f.PasswordFile, logger)
+	}
 }
 
 // readFiles reads a chain and its key, which fit together. The errors are the
-// *SourceErrors of both files.
+// *SourceErrors of all files.
 func readFiles(source string, files Files) (*keyPair, []error) {
+	p, err := readPassword(source, files)
+	defer p.forget()
+	switch {
+	case files.PKCS12 == "":
+		return readPair(source, files, p, err)
+	case err != nil:
+		return nil, []error{err}
+	}
+	return readBundle(source, files.PKCS12, p)
+}
+
+func readBundle(source, path string, p password) (*keyPair, []error) {
+	chain, key, err := readPKCS12(path, p)
+	kind := policy.NoKey
+	if err == nil {
+		kind, err = judgeLeaf(path, chain[0])
+	}
+	if err != nil {
+		return nil, []error{p.blame(source, "files.pkcs12", path, err)}
+	}
+	return newKeyPair(chain, key, kind), nil
+}
+
+// readPair is readFiles for two PEM files. passwordErr is why there is no p.
+func readPair(source string, files Files, p password, passwordErr error) (*keyPair, []error) {
 	chain, certErr := readChain(files.Certificate)
 	var kind policy.KeyType
 	if certErr == nil {
-		kind, certErr = judgeLeaf(chain[0])
-		if certErr != nil {
-			certErr = fmt.Errorf("%s: %w", files.Certificate, certErr)
-		}
+		kind, certErr = judgeLeaf(files.Certificate, chain[0])
 	}
-	key, keyErr := readKey(files.Key)
-	if certErr == nil && keyErr == nil {
-		if err := matchKey(chain, key); err != nil {
-			keyErr = fmt.Errorf("%s: %w", files.Key, err)
+	var key crypto.Signer
+	var odd string
+	keyErr := passwordErr
+	if keyErr == nil {
+		if key, odd, keyErr = readKey(files.Key, p); keyErr == nil && certErr == nil {
+			if keyErr = matchKey(chain, key); keyErr != nil {
+				keyErr = fmt.Errorf("%s: %w", files.Key, keyErr)
+			}
 		}
+		keyErr = p.blame(source, "files.key", files.Key, keyErr)
 	}
 	var errs []error
 	if certErr != nil {
 		errs = append(errs, &SourceError{Source: source, Field: "files.certificate", Err: certErr})
 	}
 	if keyErr != nil {
-		errs = append(errs, &SourceError{Source: source, Field: "files.key", Err: keyErr})
+		errs = append(errs, keyErr)
 	}
 	if len(errs) > 0 {
 		return nil, errs
 	}
-	return newKeyPair(chain, key, kind), nil
+	pair := newKeyPair(chain, key, kind)
+	pair.odd = odd
+	return pair, nil
 }

@@ -115,10 +115,10 @@ func TestFileErrors(t *testing.T) {
 			`files.key: DIR/tls.key: "OPENSSH PRIVATE KEY" is not supported (PKCS #8, PKCS #1 and SEC 1 are)`,
 		}},
 		{"encrypted PKCS8", good, pemBlock("ENCRYPTED PRIVATE KEY", []byte("junk")), []string{
-			"files.key: DIR/tls.key: the key is encrypted, which is not supported yet: decrypt it with openssl pkey -in DIR/tls.key -out FILE",
+			"files.key: DIR/tls.key: the key is encrypted, and the configuration has neither password_file nor password_env",
 		}},
 		{"encrypted PKCS1", good, "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nanVuaw==\n-----END RSA PRIVATE KEY-----\n", []string{
-			"files.key: DIR/tls.key: the key is encrypted, which is not supported yet: decrypt it with openssl pkey -in DIR/tls.key -out FILE",
+			"files.key: DIR/tls.key: the key is encrypted, and the configuration has neither password_file nor password_env",
 		}},
 		{"key of another certificate", good, keyPEM(t, other), []string{
 			"files.key: DIR/tls.key: the key does not match the certificate: it is ECDSA P-256 " + fingerprint(other.Public()) +

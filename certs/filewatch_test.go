@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	pkcs12 "software.sslmate.com/src/go-pkcs12"
 
 	"github.com/suitegate/suitegate/policy"
 )
@@ -108,7 +109,8 @@ func (w *watched) wantServed(key crypto.Signer) {
 func (w *watched) wantLogged(told []string, lines ...string) {
 	w.t.Helper()
 	w.wantTold(told...)
-	log := strings.ReplaceAll(w.log.take(), filepath.Dir(w.files.Certificate), "DIR")
+	leaf, _ := w.files.leaf()
+	log := strings.ReplaceAll(w.log.take(), filepath.Dir(leaf), "DIR")
 	got := strings.Split(strings.TrimSpace(log), "\n")
 	for i, line := range got {
 		got[i], _, _ = strings.Cut(line, " not_after=")
@@ -419,6 +421,42 @@ func TestFilesShared(t *testing.T) {
 			}
 			w.wantTold("x true", "y true")
 		}
+	})
+}
+
+// A bundle and its password are replaced together, like a certificate and its
+// key.
+func TestBundleReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		w := &watched{t: t, files: Files{PKCS12: filepath.Join(dir, "tls.p12"), PasswordFile: filepath.Join(dir, "tls.pass")}}
+		bundle := func(key crypto.Signer, password string) string {
+			leaf, err := x509.ParseCertificate(issue(t, key, []string{"a.example"}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := pkcs12.Modern.Encode(key, leaf, nil, password)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(data)
+		}
+		old, next := newECDSA(elliptic.P256()), newECDSA(elliptic.P256())
+		w.rewrite(w.files.PKCS12, bundle(old, "old"))
+		w.rewrite(w.files.PasswordFile, "old\n")
+		w.open(Source{Name: "x", Files: &w.files})
+		w.rename(w.files.PKCS12, bundle(next, "next"))
+		w.after(settleTime - pollInterval)
+		w.wantServed(old)
+		w.rename(w.files.PasswordFile, "next\n")
+		w.after(seenWithin)
+		w.wantServed(next)
+		w.wantLogged([]string{"x true"}, took)
+
+		w.rewrite(w.files.PasswordFile, "other")
+		w.after(time.Hour)
+		w.wantServed(next)
+		w.wantLogged([]string{"x false"}, refused("the password does not open DIR/tls.p12, or that file is damaged"))
 	})
 }
 

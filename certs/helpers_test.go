@@ -100,6 +100,13 @@ type certOptions func(*x509.Certificate)
 // issue returns a certificate signed by itself, as DER.
 func issue(t testing.TB, key crypto.Signer, names []string, options ...certOptions) []byte {
 	t.Helper()
+	return issueBy(t, nil, key, key, names, options...)
+}
+
+// issueBy returns a certificate signed by an issuer, as DER: by itself if that
+// is nil.
+func issueBy(t testing.TB, issuer []byte, issuerKey, key crypto.Signer, names []string, options ...certOptions) []byte {
+	t.Helper()
 	template := &x509.Certificate{
 		NotBefore: time.Now().Add(-time.Hour),
 		NotAfter:  time.Now().Add(100 * time.Hour),
@@ -115,7 +122,14 @@ func issue(t testing.TB, key crypto.Signer, names []string, options ...certOptio
 	for _, option := range options {
 		option(template)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	parent := template
+	if issuer != nil {
+		var err error
+		if parent, err = x509.ParseCertificate(issuer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), issuerKey)
 	if err != nil {
 		t.Fatal(err)
 	}

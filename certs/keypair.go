@@ -10,7 +10,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -32,6 +31,7 @@ type keyPair struct {
 	tls.Certificate
 	chain []*x509.Certificate // the same, parsed
 	key   policy.KeyType
+	odd   string // what is worth a warning about the file of the key; "" for nothing
 }
 
 func newKeyPair(chain []*x509.Certificate, key crypto.Signer, kind policy.KeyType) *keyPair {
@@ -55,17 +55,18 @@ func (p *keyPair) validAt(now time.Time) error {
 	return nil
 }
 
-// judgeLeaf returns the key type of a certificate that can be served.
-func judgeLeaf(leaf *x509.Certificate) (policy.KeyType, error) {
-	if cacheName(leaf) == "" {
-		return policy.NoKey, errors.New("the certificate has no name, neither alternative nor common")
-	}
+// judgeLeaf returns the key type of a certificate that can be served. path is
+// for the error.
+func judgeLeaf(path string, leaf *x509.Certificate) (policy.KeyType, error) {
 	kind := keyTypeOf(leaf.PublicKey)
-	if kind == policy.NoKey {
-		return policy.NoKey, fmt.Errorf("%s key is not supported (RSA, ECDSA P-256, ECDSA P-384 and Ed25519 are)", describeKey(leaf.PublicKey))
-	}
-	if pub, ok := leaf.PublicKey.(*rsa.PublicKey); ok && pub.N.BitLen() < minRSABits {
-		return policy.NoKey, fmt.Errorf("the RSA key has %d bits, and clients refuse less than %d", pub.N.BitLen(), minRSABits)
+	rsaKey, _ := leaf.PublicKey.(*rsa.PublicKey)
+	switch {
+	case cacheName(leaf) == "":
+		return policy.NoKey, fmt.Errorf("%s: the certificate has no name, neither alternative nor common", path)
+	case kind == policy.NoKey:
+		return policy.NoKey, fmt.Errorf("%s: %s key is not supported (RSA, ECDSA P-256, ECDSA P-384 and Ed25519 are)", path, describeKey(leaf.PublicKey))
+	case rsaKey != nil && rsaKey.N.BitLen() < minRSABits:
+		return policy.NoKey, fmt.Errorf("%s: the RSA key has %d bits, and clients refuse less than %d", path, rsaKey.N.BitLen(), minRSABits)
 	}
 	return kind, nil
 }
@@ -146,13 +147,13 @@ func warnAboutChain(chain []*x509.Certificate, logger *slog.Logger) {
 	}
 }
 
-// warnAboutMode logs that a key can be read by everyone on the machine. The
+// warnAboutMode logs that a secret can be read by everyone on the machine. The
 // group may: on Debian keys are shared with services that way.
-func warnAboutMode(path string, logger *slog.Logger) {
+func warnAboutMode(secret, path string, logger *slog.Logger) {
 	if runtime.GOOS == "windows" {
 		return // its mode bits say nothing about who may read
 	}
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o007 != 0 {
-		logger.Warn("private key is accessible to every user of this machine", "file", path, "mode", info.Mode().Perm().String())
+		logger.Warn(secret+" is accessible to every user of this machine", "file", path, "mode", info.Mode().Perm().String())
 	}
 }

@@ -97,27 +97,73 @@ func readChain(path string) ([]*x509.Certificate, error) {
 }
 
 // readKey reads the first private key of a file. Its errors never wrap those
-// of the parsers, so that no byte of a key can reach a log.
-func readKey(path string) (crypto.Signer, error) {
+// of the parsers, so that no byte of a key can reach a log. odd is what is
+// worth a warning, "" for nothing.
+func readKey(path string, p password) (key crypto.Signer, odd string, err error) {
 	blocks, err := readPEM(path)
+	if err != nil {
+		return nil, "", err
+	}
+	i := slices.IndexFunc(blocks, func(b *pem.Block) bool {
+		return b.Type == "PRIVATE KEY" || strings.HasSuffix(b.Type, " PRIVATE KEY")
+	})
+	if i < 0 {
+		return nil, "", fmt.Errorf("%s: no private key in it, only %s", path, blockTypes(blocks))
+	}
+	block := blocks[i]
+	switch encrypted := isEncrypted(block); {
+	case encrypted && !p.given():
+		return nil, "", fmt.Errorf("%s: the key is encrypted, and the configuration has neither password_file nor password_env", path)
+	case encrypted:
+		key, err = openKey(block, p)
+		if block.Type != "ENCRYPTED PRIVATE KEY" {
+			odd = "private key is encrypted in a way that is easily broken: encrypt it with openssl pkcs8 -topk8"
+		}
+	default:
+		key, err = parseKey(block)
+		if p.given() {
+			odd = "private key is not encrypted, although there is a password for it"
+		}
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", path, err)
+	}
+	return key, odd, nil
+}
+
+// isEncrypted: RFC 7468 section 11, and RFC 1421 section 4.6.1.1 for the older
+// kind.
+func isEncrypted(b *pem.Block) bool {
+	return b.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED")
+}
+
+// openKey decrypts and parses a key. What comes out of a wrong password may
+// look well padded, so malformed is wrong, too.
+func openKey(b *pem.Block, p password) (crypto.Signer, error) {
+	var der []byte
+	var err error
+	label := "PRIVATE KEY"
+	if b.Type == "ENCRYPTED PRIVATE KEY" {
+		der, err = decryptPKCS8(b.Bytes, p.text)
+	} else {
+		label = b.Type
+		//lint:ignore SA1019 whoever has such a key can do no better with another program
+		der, err = x509.DecryptPEMBlock(b, p.text)
+		if errors.Is(err, x509.IncorrectPasswordError) {
+			err = errWrongPassword
+		} else if err != nil {
+			err = errMalformedEncryption
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	for _, b := range blocks {
-		if b.Type != "PRIVATE KEY" && !strings.HasSuffix(b.Type, " PRIVATE KEY") {
-			continue
-		}
-		// RFC 7468 section 11, and RFC 1421 section 4.6.1.1 for the older kind.
-		if b.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED") {
-			return nil, fmt.Errorf("%s: the key is encrypted, which is not supported yet: decrypt it with openssl pkey -in %s -out FILE", path, path)
-		}
-		key, err := parseKey(b)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		return key, nil
+	defer clear(der)
+	key, err := parseKey(&pem.Block{Type: label, Bytes: der})
+	if err != nil {
+		return nil, errWrongPassword
 	}
-	return nil, fmt.Errorf("%s: no private key in it, only %s", path, blockTypes(blocks))
+	return key, nil
 }
 
 // parseKey tries the three encodings whatever the label says: files with a

@@ -111,8 +111,16 @@ type Certificate struct {
 	Pos        Pos
 }
 
-// Files are the PEM files of a certificate chain and its key.
-type Files struct{ Certificate, Key string }
+// Files are where a certificate chain and its key are: Certificate and Key, both
+// PEM, or PKCS12, a bundle.
+type Files struct {
+	Certificate, Key, PKCS12 string // paths
+
+	// PasswordFile is the path of a file with the password of the key or the
+	// bundle, and PasswordEnv the name of an environment variable with it. At
+	// most one is set. Default: there is no password.
+	PasswordFile, PasswordEnv string
+}
 
 // SelfSigned is a certificate that the gateway issues from a root of its own.
 type SelfSigned struct {

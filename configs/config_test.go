@@ -410,3 +410,25 @@ func TestQuote(t *testing.T) {
 		}
 	}
 }
+
+// Certificates come as two files or as a bundle, with a password where needed.
+func TestCertificateFiles(t *testing.T) {
+	got := mustParse(t, `
+certificates:
+  - {name: a, files: {certificate: a.crt, key: a.key, password_file: /run/secrets/a}}
+  - {name: b, files: {pkcs12: b.p12, password_env: B_PASSWORD}}
+  - {name: c, files: {pkcs12: /etc/c.p12}}
+upstreams: {u: {nodes: ["127.0.0.1:5672"]}}
+listeners: [{name: l, address: "127.0.0.1:5671", protocol: tcp, policy: rabbitmq, upstream: u}]
+`)
+	want := []*Files{
+		{Certificate: "dir/a.crt", Key: "dir/a.key", PasswordFile: "/run/secrets/a"},
+		{PKCS12: "dir/b.p12", PasswordEnv: "B_PASSWORD"},
+		{PKCS12: "/etc/c.p12"},
+	}
+	for i, c := range got.Certificates {
+		if diff := cmp.Diff(want[i], c.Files); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.Name, diff)
+		}
+	}
+}

@@ -76,10 +76,7 @@ func (r *resolver) certificate(f field[certificateKeys]) {
 	}
 	c := Certificate{Name: string(k.Name.value), Pos: r.pos(f.node)}
 	if k.Files.given() {
-		c.Files = &Files{
-			Certificate: resolvePath(r.file, string(k.Files.value.Certificate.value)),
-			Key:         resolvePath(r.file, string(k.Files.value.Key.value)),
-		}
+		c.Files = r.files(k.Files)
 	}
 	if k.SelfSigned.given() {
 		c.SelfSigned = &SelfSigned{Names: texts(k.SelfSigned.value.Names.value)}
@@ -103,6 +100,41 @@ func (r *resolver) certificate(f field[certificateKeys]) {
 		r.errorf(f.node, "certificates: files, self_signed and acme exclude each other")
 	}
 	r.cfg.Certificates = append(r.cfg.Certificates, c)
+}
+
+// files checks which files go with which: certificate and key, or pkcs12.
+func (r *resolver) files(f field[filesKeys]) *Files {
+	k := f.value
+	bundle := k.PKCS12.given()
+	for _, pair := range []struct {
+		key  string
+		file field[text]
+	}{{"certificate", k.Certificate}, {"key", k.Key}} {
+		switch {
+		case bundle && pair.file.given():
+			r.errorf(pair.file.key, "files: pkcs12 and %s exclude each other", pair.key)
+		case !bundle && !pair.file.given() && f.ok:
+			r.errorf(f.node, "files: missing key %q", pair.key)
+		}
+	}
+	if k.PasswordFile.given() && k.PasswordEnv.given() {
+		r.errorf(k.PasswordEnv.key, "files: password_file and password_env exclude each other")
+	}
+	return &Files{
+		Certificate:  r.path(k.Certificate),
+		Key:          r.path(k.Key),
+		PKCS12:       r.path(k.PKCS12),
+		PasswordFile: r.path(k.PasswordFile),
+		PasswordEnv:  string(k.PasswordEnv.value),
+	}
+}
+
+// path is a path of the file, "" where there is none.
+func (r *resolver) path(f field[text]) string {
+	if !f.ok {
+		return ""
+	}
+	return resolvePath(r.file, string(f.value))
 }
 
 func (r *resolver) policy(policies names[policyKeys]) {

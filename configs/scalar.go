@@ -51,6 +51,20 @@ func (n *name) parse(s string) error {
 	return nil
 }
 
+// variable is the name of an environment variable.
+type variable string
+
+func (*variable) kind() (tag, want string) { return "!!str", "the name of an environment variable" }
+
+func (v *variable) parse(s string) error {
+	const longest = 255
+	if s == "" || len(s) > longest || !madeOf(s, "_") || '0' <= s[0] && s[0] <= '9' {
+		return fmt.Errorf("bad name %s; want letters, digits and '_', at most %d and no digit first", quote(s), longest)
+	}
+	*v = variable(s)
+	return nil
+}
+
 // duration is a length of time above zero.
 type duration time.Duration
 

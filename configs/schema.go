@@ -38,8 +38,11 @@ type certificateKeys struct {
 }
 
 type filesKeys struct {
-	Certificate field[text] `key:"certificate,required"`
-	Key         field[text] `key:"key,required"`
+	Certificate  field[text]     `key:"certificate"`
+	Key          field[text]     `key:"key"`
+	PKCS12       field[text]     `key:"pkcs12"`
+	PasswordFile field[text]     `key:"password_file"`
+	PasswordEnv  field[variable] `key:"password_env"`
 }
 
 type selfSignedKeys struct {

@@ -178,7 +178,7 @@ func certsConfig(config *configs.Config, logger *slog.Logger) certs.Config {
 	for i, c := range config.Certificates {
 		sources[i].Name = c.Name
 		if c.Files != nil {
-			sources[i].Files = &certs.Files{Certificate: c.Files.Certificate, Key: c.Files.Key}
+			sources[i].Files = (*certs.Files)(c.Files)
 		}
 		if c.SelfSigned != nil {
 			sources[i].SelfSigned = &certs.SelfSigned{Names: c.SelfSigned.Names}
