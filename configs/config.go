@@ -153,6 +153,8 @@ type Listener struct {
 	// them that has the type of key that was decided on.
 	DefaultCertificate string
 
+	ClientCertificates ClientCertificates
+
 	// Exactly one of Upstream and Upstreams is set. Upstreams is by protocol
 	// (amqp, mqtt, stomp, openwire, websocket) where Protocol is auto, and by
 	// subprotocol (mqtt, stomp) where it is websocket.

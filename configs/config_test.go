@@ -68,17 +68,18 @@ func TestDefaults(t *testing.T) {
 		Policies:  map[string]*policy.Policy{},
 		Upstreams: map[string]Upstream{"rabbit": {Nodes: []string{"127.0.0.1:5672"}, ConnectTimeout: 5 * time.Second}},
 		Listeners: []Listener{{
-			Name:              "amqps",
-			Address:           "127.0.0.1:5671",
-			Protocol:          "amqp",
-			Policy:            &policy.Policy{Name: "rabbitmq"},
-			Certificates:      []string{"default"},
-			ServerName:        "any",
-			Upstream:          "rabbit",
-			SessionTickets:    true,
-			HandshakeTimeout:  10 * time.Second,
-			FirstBytesTimeout: 10 * time.Second,
-			Pos:               Pos{"dir/suitegate.yml", 8, 5},
+			Name:               "amqps",
+			Address:            "127.0.0.1:5671",
+			Protocol:           "amqp",
+			Policy:             &policy.Policy{Name: "rabbitmq"},
+			Certificates:       []string{"default"},
+			ServerName:         "any",
+			ClientCertificates: ClientCertificates{Mode: "off", StaleCRL: "hard", MaxDepth: 4},
+			Upstream:           "rabbit",
+			SessionTickets:     true,
+			HandshakeTimeout:   10 * time.Second,
+			FirstBytesTimeout:  10 * time.Second,
+			Pos:                Pos{"dir/suitegate.yml", 8, 5},
 		}},
 	}
 	if diff := cmp.Diff(want, got, ignoreTree); diff != "" {
@@ -108,6 +109,13 @@ listeners:
     certificates: [ecdsa]
     server_name: known
     default_certificate: ecdsa
+    client_certificates:
+      mode: require
+      ca: clients.pem
+      allow: {dn: ["CN=a,O=Example"], cn: [a], dns: ["*.example"], uri: ["spiffe://example/**"], email: [a@example.com], spki: [00ff]}
+      crl: [crls, /etc/root.crl]
+      stale_crl: soft
+      max_depth: 0
     upstreams: {mqtt: broker, stomp: broker}
     alpn: [http/1.1]
     session_tickets: false
@@ -136,12 +144,17 @@ listeners:
 			Certificates:       []string{"ecdsa"},
 			ServerName:         "known",
 			DefaultCertificate: "ecdsa",
-			Upstreams:          map[string]string{"mqtt": "broker", "stomp": "broker"},
-			ALPN:               []string{"http/1.1"},
-			HandshakeTimeout:   3 * time.Second,
-			FirstBytesTimeout:  4 * time.Second,
-			MaxConnections:     100,
-			Pos:                Pos{"dir/suitegate.yml", 15, 5},
+			ClientCertificates: ClientCertificates{
+				Mode: "require", CA: "dir/clients.pem", CRL: []string{"dir/crls", "/etc/root.crl"}, StaleCRL: "soft",
+				Allow: AllowedClients{DN: []string{"CN=a,O=Example"}, CN: []string{"a"}, DNS: []string{"*.example"},
+					URI: []string{"spiffe://example/**"}, Email: []string{"a@example.com"}, SPKI: []string{"00ff"}},
+			},
+			Upstreams:         map[string]string{"mqtt": "broker", "stomp": "broker"},
+			ALPN:              []string{"http/1.1"},
+			HandshakeTimeout:  3 * time.Second,
+			FirstBytesTimeout: 4 * time.Second,
+			MaxConnections:    100,
+			Pos:               Pos{"dir/suitegate.yml", 15, 5},
 		}},
 		Warnings: Errors{{Pos{"dir/suitegate.yml", 8, 12}, `certificate "rsa" is not used by any listener`}},
 	}

@@ -235,6 +235,7 @@ func (r *resolver) listener(n *yaml.Node, k *listenerKeys) {
 		}
 	}
 	r.serverName(k, &l)
+	l.ClientCertificates = r.clientCertificates(k.ClientCertificates)
 	r.route(n, k, &l)
 	r.cfg.Listeners = append(r.cfg.Listeners, l)
 }

@@ -82,18 +82,37 @@ type upstreamKeys struct {
 }
 
 type listenerKeys struct {
-	Name               field[name]          `key:"name,required"`
-	Address            field[listenAddress] `key:"address,required"`
-	Protocol           field[protocol]      `key:"protocol,required"`
-	Policy             field[text]          `key:"policy,required"`
-	Certificates       field[[]field[text]] `key:"certificates,nonempty"`
-	ServerName         field[serverName]    `key:"server_name"`
-	DefaultCertificate field[text]          `key:"default_certificate"`
-	Upstream           field[text]          `key:"upstream"`
-	Upstreams          field[names[text]]   `key:"upstreams,nonempty"`
-	ALPN               []field[alpn]        `key:"alpn"`
-	SessionTickets     field[toggle]        `key:"session_tickets"`
-	HandshakeTimeout   field[duration]      `key:"handshake_timeout"`
-	FirstBytesTimeout  field[duration]      `key:"first_bytes_timeout"`
-	MaxConnections     field[count]         `key:"max_connections"`
+	Name               field[name]                  `key:"name,required"`
+	Address            field[listenAddress]         `key:"address,required"`
+	Protocol           field[protocol]              `key:"protocol,required"`
+	Policy             field[text]                  `key:"policy,required"`
+	Certificates       field[[]field[text]]         `key:"certificates,nonempty"`
+	ServerName         field[serverName]            `key:"server_name"`
+	DefaultCertificate field[text]                  `key:"default_certificate"`
+	ClientCertificates field[clientCertificateKeys] `key:"client_certificates"`
+	Upstream           field[text]                  `key:"upstream"`
+	Upstreams          field[names[text]]           `key:"upstreams,nonempty"`
+	ALPN               []field[alpn]                `key:"alpn"`
+	SessionTickets     field[toggle]                `key:"session_tickets"`
+	HandshakeTimeout   field[duration]              `key:"handshake_timeout"`
+	FirstBytesTimeout  field[duration]              `key:"first_bytes_timeout"`
+	MaxConnections     field[count]                 `key:"max_connections"`
+}
+
+type clientCertificateKeys struct {
+	Mode     field[clientCertificateMode] `key:"mode,required"`
+	CA       field[text]                  `key:"ca"`
+	Allow    field[allowKeys]             `key:"allow,nonempty"`
+	CRL      field[[]field[text]]         `key:"crl,nonempty"`
+	StaleCRL field[staleCRL]              `key:"stale_crl"`
+	MaxDepth field[count]                 `key:"max_depth"`
+}
+
+type allowKeys struct {
+	DN    field[[]field[text]] `key:"dn,nonempty"`
+	CN    field[[]field[text]] `key:"cn,nonempty"`
+	DNS   field[[]field[text]] `key:"dns,nonempty"`
+	URI   field[[]field[text]] `key:"uri,nonempty"`
+	Email field[[]field[text]] `key:"email,nonempty"`
+	SPKI  field[[]field[text]] `key:"spki,nonempty"`
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/suitegate/suitegate/certs"
 	"github.com/suitegate/suitegate/policy"
+	"github.com/suitegate/suitegate/proxy/clientauth"
 	"github.com/suitegate/suitegate/proxy/clienthello"
 	"github.com/suitegate/suitegate/proxy/engine"
 	"github.com/suitegate/suitegate/proxy/metrics"
@@ -40,6 +41,7 @@ type connection struct {
 	client      sniff.Conn // the TLS connection, once the handshake is done
 	alpn        string     // what was negotiated
 	resumed     bool
+	identity    *clientauth.Identity // of the client, if it has shown a certificate
 	first       sniff.Result
 	greeted     int64 // bytes of first that the broker got
 	pool        *upstream.Pool
@@ -181,6 +183,9 @@ func (c *connection) handshake() error {
 		return err
 	}
 	c.client, c.alpn, c.resumed = conn, state.NegotiatedProtocol, state.DidResume
+	if len(state.PeerCertificates) > 0 {
+		c.identity = clientauth.IdentityOf(state.PeerCertificates[0])
+	}
 	c.listener.server.Metrics.HandshakeDone(metrics.Handshake{
 		Listener: c.route.Name, Version: c.decision.Version.String(), Suite: c.decision.Suite.Name, Group: c.groupName(),
 		Engine: c.engine.Name(), Resumed: c.resumed,

@@ -55,7 +55,7 @@ var unremarkable = map[string]bool{"client_closed": true, "shutdown": true, reas
 
 // attrs says as much as the connection got to know.
 func (c *connection) attrs() []slog.Attr {
-	attrs := make([]slog.Attr, 0, 20)
+	attrs := make([]slog.Attr, 0, 23)
 	add := func(key, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(key, value))
@@ -80,6 +80,13 @@ func (c *connection) attrs() []slog.Attr {
 	if c.client != nil || c.relayed {
 		add("alpn", c.alpn)
 		attrs = append(attrs, slog.Bool("resumed", c.resumed))
+	}
+	if c.identity != nil {
+		add("client_subject", c.identity.Subject)
+		if names := c.identity.SANs(); len(names) > 0 {
+			attrs = append(attrs, slog.Any("client_sans", names))
+		}
+		add("client_cert_serial", c.identity.Serial)
 	}
 	add("protocol", string(c.first.Protocol))
 	add("variant", c.first.Variant)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/suitegate/suitegate/policy"
+	"github.com/suitegate/suitegate/proxy/clientauth"
 	"github.com/suitegate/suitegate/proxy/clienthello"
 	"github.com/suitegate/suitegate/proxy/engine"
 	"github.com/suitegate/suitegate/proxy/relay"
@@ -50,8 +51,9 @@ func (c *connection) refuse(err error) {
 
 // tell says why in the words that the client understands now: an alert or an
 // answer in the clear before TLS, nothing while an engine is at work (which has
-// sent its own alert), the protocol's answer after. The client may be gone, so
-// errors of writing are nobody's.
+// sent the alert, that of a verdict on the client's certificate for one), the
+// protocol's answer after. The client may be gone, so errors of writing are
+// nobody's.
 func (c *connection) tell(err error) {
 	var answers interface{ Answer() []byte }
 	var answer []byte
@@ -63,6 +65,9 @@ func (c *connection) tell(err error) {
 		_, _ = c.client.Write(answer)
 		_ = c.client.CloseWrite()
 	case c.engine != nil:
+		if verdict, ok := errors.AsType[*clientauth.Refusal](err); ok {
+			c.alert = verdict.Alert()
+		}
 	default:
 		c.alert = alertOf(err)
 		if answer == nil && c.alert != 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/suitegate/suitegate/certs"
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/policy"
+	"github.com/suitegate/suitegate/proxy/clientauth"
 	"github.com/suitegate/suitegate/proxy/engine"
 	"github.com/suitegate/suitegate/proxy/metrics"
 	"github.com/suitegate/suitegate/proxy/upstream"
@@ -30,6 +31,7 @@ type route struct {
 	defaults []string                         // certificates for clients without a server name
 	store    *certs.Store
 	engines  engine.Dispatcher
+	clients  *clientauth.Verifier      // nil if they are asked for no certificate
 	pool     *upstream.Pool            // nil if pools decides
 	pools    map[string]*upstream.Pool // by protocol, or subprotocol of WebSocket
 }
@@ -42,6 +44,9 @@ type generation struct {
 
 	tickets     *certs.TicketKeys // of the generation before, if the schedule is the same
 	stopTickets context.CancelFunc
+
+	stopWatching context.CancelFunc      // the files about clients
+	staleCRLs    map[clientauth.CRL]bool // that were warned of
 }
 
 func (g *generation) close() error { return g.store.Close() }
@@ -82,7 +87,11 @@ func newRoutes(config *configs.Config, keys map[string][]policy.KeyType, m *metr
 	var routes []*route
 	var errs configs.Errors
 	for _, l := range config.Listeners {
-		r, err := newRoute(l, config.Tickets, keys, pools)
+		clients, err := openClientAuth(l)
+		if err != nil {
+			errs = append(errs, clientAuthErrors(config, l.Name, err)...)
+		}
+		r, err := newRoute(l, clients, config.Tickets, keys, pools)
 		if err != nil {
 			errs = append(errs, configs.Error{Pos: config.Position("listeners", l.Name, "policy"), Reason: err.Error()})
 			continue
@@ -94,20 +103,25 @@ func newRoutes(config *configs.Config, keys map[string][]policy.KeyType, m *metr
 		routes = append(routes, r)
 	}
 	if len(errs) > 0 {
+		errs.Sort()
 		return nil, errs
 	}
 	return routes, nil
 }
 
-func newRoute(l configs.Listener, tickets configs.Tickets, keys map[string][]policy.KeyType, pools map[string]*upstream.Pool) (*route, error) {
-	r := &route{Listener: l, keys: keys, pool: pools[l.Upstream], pools: make(map[string]*upstream.Pool)}
+func newRoute(l configs.Listener, clients *clientauth.Verifier, tickets configs.Tickets, keys map[string][]policy.KeyType, pools map[string]*upstream.Pool) (*route, error) {
+	r := &route{Listener: l, clients: clients, keys: keys, pool: pools[l.Upstream], pools: make(map[string]*upstream.Pool)}
 	for protocol, name := range l.Upstreams {
 		r.pools[protocol] = pools[name]
 	}
-	r.engines = engine.New(engine.Config{
+	handshakes := engine.Config{
 		MinVersion: uint16(lowest(l.Policy)), MaxVersion: uint16(highest(l.Policy)), NextProtos: l.ALPN,
 		NoTickets: !l.SessionTickets, TicketLifetime: tickets.Lifetime,
-	}, identifiers(l.Policy))
+	}
+	if clients != nil {
+		handshakes.ClientAuth = clients
+	}
+	r.engines = engine.New(handshakes, identifiers(l.Policy))
 	var have []policy.KeyType
 	for _, name := range l.Certificates {
 		have = append(have, keys[name]...)

@@ -130,6 +130,7 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	s.current, s.loaded = next, time.Now()
 	s.keepTickets(previous)
 	s.watchExpiry()
+	s.watchClientAuth(previous)
 
 	kept := make(map[string]*listener, len(next.routes))
 	for _, r := range next.routes {
@@ -239,6 +240,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if s.current != nil {
 		s.current.stopTickets()
 		s.stopExpiry()
+		s.current.stopWatching()
 	}
 	s.mu.Unlock()
 

@@ -18,6 +18,9 @@ func (r *route) ticketScope() string {
 	p := r.Listener.Policy // and not as far as today's certificates can serve it
 	h := sha256.New()
 	fmt.Fprintf(h, "%v %v %v %q", p.TLS12, p.TLS13, p.Groups, r.ALPN)
+	if r.clients != nil {
+		fmt.Fprintf(h, " %x", r.clients.Scope())
+	}
 	return string(h.Sum(nil))
 }
 

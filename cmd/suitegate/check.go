@@ -42,6 +42,9 @@ func printEffective(out *console, l proxy.Effective) {
 	for _, certificate := range l.Certificates {
 		out.printf("  certificate %s\n", certificate)
 	}
+	if l.Clients != configs.ClientCertificatesOff {
+		out.printf("  client certificates %s\n", l.Clients)
+	}
 	out.printf("  groups %s\n\n", joinStringers(l.Policy.Groups, ", "))
 	rows := [][]string{{"VERSION", "IANA NAME", "OPENSSL NAME", "FORWARD SECRET", "CERTIFICATE"}}
 	for _, suite := range servedOrder(l.Policy) {

@@ -146,18 +146,20 @@ func TestREADMELinks(t *testing.T) {
 // for it, and "required" where the schema says so.
 func TestREADMEConfiguration(t *testing.T) {
 	defaults := map[string]string{
-		"log.format":                      configs.DefaultLogFormat,
-		"log.level":                       configs.DefaultLogLevel,
-		"drain_timeout":                   configs.DefaultDrainTimeout.String(),
-		"tickets.rotation":                strings.TrimSuffix(configs.DefaultTicketRotation.String(), "0m0s"),
-		"tickets.lifetime":                strings.TrimSuffix(configs.DefaultTicketLifetime.String(), "0m0s"),
-		"policies.NAME.groups":            "`" + joinStringers(policy.DefaultGroups(), "`, `") + "`",
-		"upstreams.NAME.connect_timeout":  configs.DefaultConnectTimeout.String(),
-		"listeners[].server_name":         configs.DefaultServerName,
-		"listeners[].session_tickets":     strconv.FormatBool(configs.DefaultSessionTickets),
-		"listeners[].handshake_timeout":   configs.DefaultHandshakeTimeout.String(),
-		"listeners[].first_bytes_timeout": configs.DefaultFirstBytesTimeout.String(),
-		"listeners[].max_connections":     strconv.Itoa(configs.DefaultMaxConnections),
+		"log.format":                                configs.DefaultLogFormat,
+		"log.level":                                 configs.DefaultLogLevel,
+		"drain_timeout":                             configs.DefaultDrainTimeout.String(),
+		"tickets.rotation":                          strings.TrimSuffix(configs.DefaultTicketRotation.String(), "0m0s"),
+		"tickets.lifetime":                          strings.TrimSuffix(configs.DefaultTicketLifetime.String(), "0m0s"),
+		"policies.NAME.groups":                      "`" + joinStringers(policy.DefaultGroups(), "`, `") + "`",
+		"upstreams.NAME.connect_timeout":            configs.DefaultConnectTimeout.String(),
+		"listeners[].server_name":                   configs.DefaultServerName,
+		"listeners[].client_certificates.stale_crl": configs.DefaultStaleCRL,
+		"listeners[].client_certificates.max_depth": strconv.Itoa(configs.DefaultMaxDepth),
+		"listeners[].session_tickets":               strconv.FormatBool(configs.DefaultSessionTickets),
+		"listeners[].handshake_timeout":             configs.DefaultHandshakeTimeout.String(),
+		"listeners[].first_bytes_timeout":           configs.DefaultFirstBytesTimeout.String(),
+		"listeners[].max_connections":               strconv.Itoa(configs.DefaultMaxConnections),
 	}
 	want := make(map[string]bool) // by key, whether it is required
 	schemaKeys(t, parseFile(t, "../../configs/schema.go"), "document", "", want)
@@ -311,6 +313,8 @@ func TestREADMEMetrics(t *testing.T) {
 	m.Panicked()
 	m.Reloaded(true, time.Now())
 	m.CertificateReloaded("c", true)
+	m.ClientAuthReloaded("l", true)
+	m.ClientCRLs(map[string]time.Time{"l": time.Now()})
 	m.ServeCertificates(func() []metrics.Certificate { return []metrics.Certificate{{}} })
 	families, err := m.Registry().Gather()
 	if err != nil {
@@ -401,7 +405,7 @@ func TestREADMELogFields(t *testing.T) {
 // Every reason that the code can give has a row, and no other has.
 func TestREADMEReasons(t *testing.T) {
 	var want []string
-	for _, dir := range []string{"policy", "certs", "proxy", "proxy/clienthello", "proxy/engine", "proxy/relay", "proxy/sniff", "proxy/upstream"} {
+	for _, dir := range []string{"policy", "certs", "proxy", "proxy/clientauth", "proxy/clienthello", "proxy/engine", "proxy/relay", "proxy/sniff", "proxy/upstream"} {
 		found := reasonsOf(t, "../../"+dir)
 		t.Logf("%s: %v", dir, found)
 		if len(found) == 0 {

@@ -103,7 +103,7 @@ func Open(settings Settings) (*Verifier, error) {
 		errs = append(errs, &SettingError{"max_depth", errors.New("less than 0")})
 	}
 	v.files = newFiles(settings.CA, settings.CRLs)
-	next, wrong := v.files.read()
+	next, wrong := v.files.read(true)
 	for _, w := range wrong {
 		errs = append(errs, w)
 	}
@@ -114,7 +114,9 @@ func Open(settings Settings) (*Verifier, error) {
 	return v, nil
 }
 
-// Refresh reads what has changed of the files. What cannot be used leaves in
+// Refresh reads what has changed of the files and looks as it did at the last
+// Refresh, so that nobody is caught writing: it is to be called every now and
+// then. What cannot be used leaves in
 // place what was there before; the error joins a [*SettingError] for each such
 // file, once for each change of it. changed says that something has taken the
 // place of something else.
@@ -122,7 +124,7 @@ func (v *Verifier) Refresh() (changed bool, err error) {
 	v.refreshing.Lock()
 	defer v.refreshing.Unlock()
 	before := v.files.generation
-	next, wrong := v.files.read()
+	next, wrong := v.files.read(false)
 	if changed = v.files.generation != before; changed {
 		v.trust.Store(next)
 	}
@@ -138,12 +140,14 @@ func (v *Verifier) Refresh() (changed bool, err error) {
 // for a message: a client may then send whatever certificate it has.
 func (v *Verifier) Authorities() *x509.CertPool { return v.trust.Load().named }
 
-// Scope is a digest of what decides who is let in: the settings, and the bundle
-// as it is now. CRLs are not part of it. What one scope has let in may be a
+// Scope is a digest of what decides who is let in: the settings, whatever their
+// files are called, and the bundle as it is now. The content of CRLs is not part
+// of it. What one scope has let in may be a
 // stranger in another.
 func (v *Verifier) Scope() [sha256.Size]byte {
 	h := sha256.New()
-	fmt.Fprintf(h, "%t %t %d %q %q\n", v.settings.Required, v.settings.AllowStaleCRL, v.settings.MaxDepth, v.settings.CRLs, v.rules.text)
+	s := v.settings
+	fmt.Fprintf(h, "%t %t %t %d %s\n", s.Required, len(s.CRLs) > 0, s.AllowStaleCRL, s.MaxDepth, v.rules.text)
 	digest := v.trust.Load().digest
 	h.Write(digest[:])
 	return [sha256.Size]byte(h.Sum(nil))

@@ -34,7 +34,7 @@ type files struct {
 type source struct {
 	path  string
 	files []string // that it names; the path itself, or those of the directory
-	err   string   // why the directory could not be read
+	err   string   // why the directory could not be read; its files are as they were
 }
 
 func newFiles(ca string, paths []string) *files {
@@ -45,32 +45,41 @@ func newFiles(ca string, paths []string) *files {
 	return f
 }
 
-// read reads what has changed since the last time. Each file that cannot be
-// used is an error, once, and what it held before stays.
-func (f *files) read() (*trust, []*SettingError) {
+// read reads what has changed since the last time, when it is still, or at once.
+// Each file that cannot be used is an error, once, and what it held before
+// stays.
+func (f *files) read(atOnce bool) (*trust, []*SettingError) {
 	var wrong []*SettingError
 	fail := func(field string, err error) {
 		if err != nil {
 			wrong = append(wrong, &SettingError{field, err})
 		}
 	}
-	changed, err := f.ca.refresh(maxBundle, parseBundle)
+	changed, err := f.ca.refresh(atOnce, maxBundle, parseBundle)
 	fail("ca", err)
+	if changed {
+		for _, one := range f.seen { // whose signature may be that of a new authority
+			one.known = one.known && !one.bad
+		}
+	}
 	authorities := f.ca.good.certificates()
 	used := make(map[string]bool)
 	for i := range f.crls {
 		field := fmt.Sprintf("crl.%d", i)
-		moved, err := f.crls[i].list()
+		gone, err := f.crls[i].list()
 		fail(field, err)
-		changed = changed || moved
+		changed = changed || gone
 		for _, path := range f.crls[i].files {
 			used[path] = true
+			if f.crls[i].err != "" {
+				continue
+			}
 			one := f.seen[path]
 			if one == nil {
 				one = &file[[]*crl]{path: path}
 				f.seen[path] = one
 			}
-			fresh, err := one.refresh(maxCRL, func(data []byte) ([]*crl, error) { return parseSignedCRLs(path, data, authorities) })
+			fresh, err := one.refresh(atOnce, maxCRL, func(data []byte) ([]*crl, error) { return parseSignedCRLs(path, data, authorities) })
 			fail(field, err)
 			changed = changed || fresh
 		}
@@ -116,8 +125,9 @@ func parseSignedCRLs(path string, data []byte, authorities []*x509.Certificate) 
 	return list, nil
 }
 
-// list lists a directory anew. A path that is none names itself.
-func (s *source) list() (changed bool, err error) {
+// list lists a directory anew, and says whether files have gone. A path that is
+// none names itself.
+func (s *source) list() (gone bool, err error) {
 	names, err := s.names()
 	if err != nil {
 		before := s.err
@@ -127,9 +137,9 @@ func (s *source) list() (changed bool, err error) {
 		return false, err
 	}
 	s.err = ""
-	changed = !slices.Equal(names, s.files)
+	gone = slices.ContainsFunc(s.files, func(name string) bool { return !slices.Contains(names, name) })
 	s.files = names
-	return changed, nil
+	return gone, nil
 }
 
 func (s *source) names() ([]string, error) {
@@ -161,33 +171,42 @@ func (s *source) names() ([]string, error) {
 
 // A file is what a path held when it was last good.
 type file[T any] struct {
-	path string
-	good T
-	info fs.FileInfo // when it was last looked at, good or not
-	err  string      // and what was wrong then
+	path  string
+	good  T
+	known bool        // it was read
+	bad   bool        // and could not be used
+	info  fs.FileInfo // when it was last read, good or not; nil if it was not there
+	seen  fs.FileInfo // when it was last looked at
 }
 
-// refresh reads the file if it has changed. The error comes once for each
+// refresh reads the file if it has changed, and has looked the same twice, so
+// that nobody is caught writing; or at once. The error comes once for each
 // change.
-func (f *file[T]) refresh(limit int64, parse func([]byte) (T, error)) (changed bool, err error) {
+func (f *file[T]) refresh(atOnce bool, limit int64, parse func([]byte) (T, error)) (changed bool, err error) {
 	info, err := os.Stat(f.path)
-	if err == nil && f.info != nil && os.SameFile(info, f.info) && info.ModTime().Equal(f.info.ModTime()) && info.Size() == f.info.Size() {
+	still := same(info, f.seen)
+	f.seen = info
+	if f.known && same(info, f.info) || !still && !atOnce {
 		return false, nil
 	}
-	var value T
-	if err == nil {
-		value, err = readFile(f.path, limit, parse)
-	}
-	before := f.err
-	f.info = info
+	f.info, f.known, f.bad = info, true, true
 	if err != nil {
-		if f.err = err.Error(); info == nil && f.err == before {
-			return false, nil // still not there
-		}
 		return false, err
 	}
-	f.good, f.err = value, ""
+	value, err := readFile(f.path, limit, parse)
+	if err != nil {
+		return false, err
+	}
+	f.good, f.bad = value, false
 	return true, nil
+}
+
+// same says that a file has not changed between two looks; nil is none.
+func same(a, b fs.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && a.Mode() == b.Mode()
 }
 
 func readFile[T any](path string, limit int64, parse func([]byte) (T, error)) (value T, err error) {

@@ -11,8 +11,15 @@ import (
 // refresh refreshes v and compares what it says. "" is no error.
 func refresh(t *testing.T, v *Verifier, changed bool, wrong string) {
 	t.Helper()
+	seen, early := v.Refresh()
 	got, err := v.Refresh()
-	if got != changed {
+	if early != nil && err != nil {
+		t.Errorf("twice: %v, %v", early, err)
+	}
+	if err == nil {
+		err = early
+	}
+	if got = got || seen; got != changed {
 		t.Errorf("changed: %t, want %t", got, changed)
 	}
 	if (err == nil) != (wrong == "") || err != nil && !strings.Contains(err.Error(), wrong) {
@@ -74,12 +81,27 @@ func TestRefreshTellsAll(t *testing.T) {
 	v := open(t, Settings{CA: ca, CRLs: []string{list}})
 	writeFile(t, ca, nil)
 	writeFile(t, list, nil)
+	if _, err := v.Refresh(); err != nil {
+		t.Errorf("read at once: %v", err)
+	}
 	_, err := v.Refresh()
 	if err == nil || !strings.Contains(err.Error(), "clientauth: ca: ") || !strings.Contains(err.Error(), "clientauth: crl.0: ") {
 		t.Errorf("error %v", err)
 	}
 	writeFile(t, ca, pemOf("CERTIFICATE", root.Raw))
+	refresh(t, v, true, "crl.0") // tried again with other authorities
+}
+
+// Authorities and their CRLs may be replaced one after the other.
+func TestRefreshInAnyOrder(t *testing.T) {
+	old, renewed := newAuthority(t, nil, "root"), newAuthority(t, nil, "root")
+	ca, list := bundleFile(t, old), crlFile(t, old.crl(t, nil))
+	v := open(t, Settings{CA: ca, CRLs: []string{list}})
+	writeFile(t, list, renewed.crl(t, nil))
+	refresh(t, v, false, "signature")
+	writeFile(t, ca, pemOf("CERTIFICATE", renewed.Raw))
 	refresh(t, v, true, "")
+	checkVerdict(t, v.Verify(tls.VersionTLS13, renewed.client(t, "a").chain()), "")
 }
 
 // A directory's files come and go.
@@ -108,7 +130,7 @@ func TestDirectory(t *testing.T) {
 	}
 
 	writeFile(t, filepath.Join(dir, "junk"), []byte("nothing"))
-	refresh(t, v, true, "junk: no CRL in it")
+	refresh(t, v, false, "junk: no CRL in it")
 	refresh(t, v, false, "")
 	verify("")
 
@@ -116,18 +138,13 @@ func TestDirectory(t *testing.T) {
 	if err := os.Rename(dir, moved); err != nil {
 		t.Fatal(err)
 	}
-	_, err := v.Refresh()
-	if err == nil || !strings.Contains(err.Error(), "no such file") {
-		t.Errorf("error %v", err)
-	}
+	refresh(t, v, false, "no such file")
+	refresh(t, v, false, "")
 	verify("")
 	if err := os.Rename(moved, dir); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.Refresh(); err == nil || !strings.Contains(err.Error(), "junk") {
-		t.Errorf("error %v", err)
-	}
-
+	refresh(t, v, false, "") // the files are the same
 	if err := os.Remove(other); err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ type Metrics struct {
 	reloadTime   prometheus.Gauge
 	replacements *prometheus.CounterVec
 	certificates *certificateCollector
+	clients      clientMetrics
 }
 
 // New returns handles on a fresh registry, with the Go runtime's and the
@@ -70,10 +71,11 @@ func New() *Metrics {
 		replacements: counter("certificate_reloads_total",
 			"Certificate files that changed: taken over, or refused while the certificate in force stays.", "certificate", "result"),
 		certificates: newCertificateCollector(),
+		clients:      newClientMetrics(),
 	}
 	m.registry.MustRegister(
 		m.accepted, m.active, m.handshakes, m.handshakeSec, m.ended, m.bytes, m.dials,
-		m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements, m.certificates,
+		m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements, m.certificates, m.clients.reloads, m.clients.nextUpdate,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m

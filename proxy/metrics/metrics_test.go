@@ -30,6 +30,10 @@ func TestNamesArePinned(t *testing.T) {
 			{"default", "RSA", time.Unix(1800000000, 0)}, {"default", "RSA", time.Unix(1700000000, 0)}, {"default", "ECDSA-P256", time.Unix(1900000000, 0)},
 		}
 	})
+	m.ClientAuthReloaded("amqps", true)
+	m.ClientAuthReloaded("amqps", false)
+	m.ClientCRLs(map[string]time.Time{"gone": time.Unix(1700000000, 0)})
+	m.ClientCRLs(map[string]time.Time{"amqps": time.Unix(1700000002, 0)})
 
 	want := `
 # HELP suitegate_accept_errors_total Errors of accept, after which the listener went on.
@@ -47,6 +51,13 @@ suitegate_certificate_not_after_timestamp_seconds{certificate="default",key="RSA
 # TYPE suitegate_certificate_reloads_total counter
 suitegate_certificate_reloads_total{certificate="default",result="failed"} 1
 suitegate_certificate_reloads_total{certificate="default",result="ok"} 1
+# HELP suitegate_client_auth_reloads_total Files about clients, authorities and CRLs, that changed: taken over, or refused while what was in force stays.
+# TYPE suitegate_client_auth_reloads_total counter
+suitegate_client_auth_reloads_total{listener="amqps",result="failed"} 1
+suitegate_client_auth_reloads_total{listener="amqps",result="ok"} 1
+# HELP suitegate_client_crl_next_update_timestamp_seconds When the first of the listener's CRLs becomes stale, Unix time.
+# TYPE suitegate_client_crl_next_update_timestamp_seconds gauge
+suitegate_client_crl_next_update_timestamp_seconds{listener="amqps"} 1.700000002e+09
 # HELP suitegate_config_last_reload_success_timestamp_seconds When the configuration in force was loaded, Unix time.
 # TYPE suitegate_config_last_reload_success_timestamp_seconds gauge
 suitegate_config_last_reload_success_timestamp_seconds 1.7e+09
@@ -104,6 +115,8 @@ func TestNilCountsNothing(t *testing.T) {
 	m.Reloaded(true, time.Now())
 	m.CertificateReloaded("c", true)
 	m.ServeCertificates(func() []Certificate { return nil })
+	m.ClientAuthReloaded("l", true)
+	m.ClientCRLs(map[string]time.Time{"l": time.Now()})
 	if m.Registry() != nil {
 		t.Error("a nil Metrics has a registry")
 	}

@@ -1,0 +1,146 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/suitegate/suitegate/configs"
+	"github.com/suitegate/suitegate/proxy/clientauth"
+)
+
+// clientAuthInterval is how often the files about clients are looked at. They
+// are read when they have looked the same twice.
+const clientAuthInterval = time.Second
+
+// openClientAuth opens what judges the clients of a listener; nil is that they
+// are not asked for a certificate.
+func openClientAuth(l configs.Listener) (*clientauth.Verifier, error) {
+	c := l.ClientCertificates
+	if c.Mode == "" || c.Mode == configs.ClientCertificatesOff {
+		return nil, nil
+	}
+	return clientauth.Open(clientauth.Settings{
+		Required:      c.Mode == configs.ClientCertificatesRequire,
+		CA:            c.CA,
+		Allow:         clientauth.Allow(c.Allow),
+		CRLs:          c.CRL,
+		AllowStaleCRL: c.StaleCRL == configs.StaleCRLSoft,
+		MaxDepth:      c.MaxDepth,
+	})
+}
+
+// clientAuthErrors gives the errors of openClientAuth their positions.
+func clientAuthErrors(config *configs.Config, listener string, err error) configs.Errors {
+	var errs configs.Errors
+	for _, err := range unjoin(err) {
+		field, reason := "client_certificates", err.Error()
+		if setting, ok := errors.AsType[*clientauth.SettingError](err); ok {
+			field, reason = field+"."+setting.Field, setting.Err.Error()
+			if path := strings.Split(setting.Field, "."); path[0] == "allow" {
+				reason = path[1] + ": " + reason
+			}
+		}
+		errs = append(errs, configs.Error{Pos: config.Position("listeners", listener, field), Reason: reason})
+	}
+	return errs
+}
+
+// watchClientAuth looks after the files about clients that the current
+// generation goes by, and not after those of the one before any more.
+func (s *Server) watchClientAuth(previous *generation) {
+	if previous != nil {
+		previous.stopWatching()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	current := s.current
+	current.stopWatching = cancel
+	current.staleCRLs = make(map[clientauth.CRL]bool)
+	s.Metrics.ClientCRLs(current.nextUpdates())
+	s.warnStaleCRLs(current)
+	if !current.authenticates() {
+		return
+	}
+	s.departed.Go(func() {
+		tick := time.NewTicker(clientAuthInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				s.refreshClientAuth(current)
+			}
+		}
+	})
+}
+
+// refreshClientAuth takes over what has changed in the files about clients.
+func (s *Server) refreshClientAuth(g *generation) {
+	for _, r := range g.routes {
+		if r.clients == nil {
+			continue
+		}
+		changed, err := r.clients.Refresh()
+		for _, err := range unjoin(err) {
+			s.Metrics.ClientAuthReloaded(r.Name, false)
+			s.log().Error("a file about clients is refused; what it was before stays", "listener", r.Name, "error", err)
+		}
+		if !changed {
+			continue
+		}
+		s.Metrics.ClientAuthReloaded(r.Name, true)
+		s.log().Info("files about clients have changed", "listener", r.Name, "crls", len(r.clients.CRLs()))
+		s.mu.Lock()
+		if s.current == g {
+			s.setTickets(g.tickets, time.Now()) // their scope has the authorities in it
+			s.Metrics.ClientCRLs(g.nextUpdates())
+		}
+		s.mu.Unlock()
+	}
+	s.warnStaleCRLs(g)
+}
+
+// warnStaleCRLs says once of each CRL that it is out of date.
+func (s *Server) warnStaleCRLs(g *generation) {
+	for _, r := range g.routes {
+		if r.clients == nil {
+			continue
+		}
+		for _, crl := range r.clients.CRLs() {
+			if g.staleCRLs[crl] || time.Now().Before(crl.NextUpdate) {
+				continue
+			}
+			g.staleCRLs[crl] = true
+			s.log().Warn("a CRL is stale", "listener", r.Name, "file", crl.File, "issuer", crl.Issuer,
+				"next_update", crl.NextUpdate, "stale_crl", r.ClientCertificates.StaleCRL)
+		}
+	}
+}
+
+// authenticates says whether any client is asked for a certificate.
+func (g *generation) authenticates() bool {
+	for _, r := range g.routes {
+		if r.clients != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// nextUpdates is, by listener, when the first of its CRLs becomes stale.
+func (g *generation) nextUpdates() map[string]time.Time {
+	updates := make(map[string]time.Time)
+	for _, r := range g.routes {
+		if r.clients == nil {
+			continue
+		}
+		for _, crl := range r.clients.CRLs() {
+			if first, ok := updates[r.Name]; !ok || crl.NextUpdate.Before(first) {
+				updates[r.Name] = crl.NextUpdate
+			}
+		}
+	}
+	return updates
+}
