@@ -75,6 +75,11 @@ type Config struct {
 	// served, or was refused and the certificate in force stays. Why, the log
 	// says. It must not block. Default: nobody is told.
 	Reloaded func(source string, ok bool)
+
+	// Ordered is told of every try of an ACME source to obtain a certificate,
+	// or to renew one that goes on being served meanwhile. It must not block.
+	// Default: nobody is told.
+	Ordered func(source string, key policy.KeyType, renewal, ok bool)
 }
 
 // Certificate is what Select found. It is never changed: a renewal puts

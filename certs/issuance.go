@@ -14,6 +14,8 @@ import (
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+
+	"github.com/suitegate/suitegate/policy"
 )
 
 // Issuances are the certificates that authorities issue by ACME, and the
@@ -38,6 +40,7 @@ type line struct {
 	issuer    *certmagic.ACMEIssuer
 	cache     *certmagic.Cache
 	logger    *slog.Logger
+	ordered   func(source string, key policy.KeyType, renewal, ok bool)
 	issuances map[string]*issuance // by name
 }
 
@@ -137,7 +140,7 @@ func (p *Issuances) lineFor(s *Store, src *acmeSource, kind acmeKind) (*line, er
 			return nil, err
 		}
 	}
-	l := &line{key: key, source: src.entry, kind: kind, logger: s.logger, issuances: make(map[string]*issuance)}
+	l := &line{key: key, source: src.entry, kind: kind, logger: s.logger, ordered: s.ordered, issuances: make(map[string]*issuance)}
 	l.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert:   func(certmagic.Certificate) (*certmagic.Config, error) { return l.config, nil },
 		RenewCheckInterval: src.settings.CheckInterval,
@@ -166,12 +169,16 @@ func (l *line) template(s *Store, settings *acmeSettings) certmagic.Config {
 	return template
 }
 
-// event logs what certmagic does, and passes it on.
+// event takes note of what certmagic does. That an order has failed, and why,
+// certmagic logs itself.
 func (l *line) event(_ context.Context, event string, data map[string]any) error {
+	renewal, _ := data["renewal"].(bool)
 	switch event {
 	case "cert_obtained":
-		l.logger.Info("obtained a certificate", "certificate", l.source, "name", data["identifier"],
-			"key", l.kind.key.String(), "renewal", data["renewal"])
+		l.ordered(l.source, l.kind.key, renewal, true)
+		l.logger.Info("obtained a certificate", "certificate", l.source, "name", data["identifier"], "key", l.kind.key.String(), "renewal", renewal)
+	case "cert_failed":
+		l.ordered(l.source, l.kind.key, renewal, false)
 	}
 	return nil
 }

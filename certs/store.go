@@ -12,6 +12,8 @@ import (
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+
+	"github.com/suitegate/suitegate/policy"
 )
 
 // refreshInterval is how long a certificate that certmagic has replaced may
@@ -44,6 +46,7 @@ type Store struct {
 	shown     []*Certificate // by the snapshot
 
 	reloaded func(source string, ok bool) // tells Config.Reloaded
+	ordered  func(source string, key policy.KeyType, renewal, ok bool)
 
 	closing sync.Once
 	stop    context.CancelFunc // of watch
@@ -89,6 +92,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if s.reloaded = cfg.Reloaded; s.reloaded == nil {
 		s.reloaded = func(string, bool) {}
+	}
+	if s.ordered = cfg.Ordered; s.ordered == nil {
+		s.ordered = func(string, policy.KeyType, bool, bool) {}
 	}
 	s.snapshot.Store(new(snapshot))
 	s.cache = certmagic.NewCache(certmagic.CacheOptions{GetConfigForCert: s.configFor, Logger: s.zap})

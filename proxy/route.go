@@ -68,6 +68,9 @@ func build(ctx context.Context, config *configs.Config, issuances *certs.Issuanc
 	opening := certsConfig(config, logger)
 	opening.Issuances = issuances
 	opening.Reloaded = m.CertificateReloaded
+	opening.Ordered = func(certificate string, key policy.KeyType, renewal, ok bool) {
+		m.CertificateOrdered(certificate, key.String(), renewal, ok)
+	}
 	store, err := certs.Open(ctx, opening)
 	if err != nil {
 		return nil, positioned(config, err)

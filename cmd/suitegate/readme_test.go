@@ -313,6 +313,7 @@ func TestREADMEMetrics(t *testing.T) {
 	m.Panicked()
 	m.Reloaded(true, time.Now())
 	m.CertificateReloaded("c", true)
+	m.CertificateOrdered("c", "RSA", true, true)
 	m.ClientAuthReloaded("l", true)
 	m.ClientCRLs(map[string]time.Time{"l": time.Now()})
 	m.ServeCertificates(func() []metrics.Certificate { return []metrics.Certificate{{}} })

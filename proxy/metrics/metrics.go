@@ -31,6 +31,7 @@ type Metrics struct {
 	reloadOK     prometheus.Gauge
 	reloadTime   prometheus.Gauge
 	replacements *prometheus.CounterVec
+	orders       *prometheus.CounterVec
 	certificates *certificateCollector
 	clients      clientMetrics
 }
@@ -68,6 +69,7 @@ func New() *Metrics {
 		reloads:    counter("config_reloads_total", "Attempts to reload the configuration.", "result"),
 		reloadOK:   gauge("config_last_reload_successful", "1 if the newest attempt to load the configuration succeeded, else 0."),
 		reloadTime: gauge("config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded, Unix time."),
+		orders:     counter("certificate_orders_total", "Tries to obtain a certificate by ACME, or to renew one.", "certificate", "key", "renewal", "result"),
 		replacements: counter("certificate_reloads_total",
 			"Certificate files that changed: taken over, or refused while the certificate in force stays.", "certificate", "result"),
 		certificates: newCertificateCollector(),
@@ -75,7 +77,7 @@ func New() *Metrics {
 	}
 	m.registry.MustRegister(
 		m.accepted, m.active, m.handshakes, m.handshakeSec, m.ended, m.bytes, m.dials,
-		m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements, m.certificates, m.clients.reloads, m.clients.nextUpdate,
+		m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements, m.orders, m.certificates, m.clients.reloads, m.clients.nextUpdate,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -169,15 +171,26 @@ func (m *Metrics) Reloaded(ok bool, now time.Time) {
 	m.reloadTime.Set(float64(now.UnixNano()) / 1e9)
 }
 
+// CertificateOrdered counts a try to obtain a certificate, or to renew one.
+func (m *Metrics) CertificateOrdered(certificate, key string, renewal, ok bool) {
+	if m == nil {
+		return
+	}
+	m.orders.WithLabelValues(certificate, key, strconv.FormatBool(renewal), resultOf(ok)).Inc()
+}
+
 // CertificateReloaded counts a change of a certificate's files that was taken
 // over, or refused.
 func (m *Metrics) CertificateReloaded(certificate string, ok bool) {
 	if m == nil {
 		return
 	}
-	result := "ok"
-	if !ok {
-		result = "failed"
+	m.replacements.WithLabelValues(certificate, resultOf(ok)).Inc()
+}
+
+func resultOf(ok bool) string {
+	if ok {
+		return "ok"
 	}
-	m.replacements.WithLabelValues(certificate, result).Inc()
+	return "failed"
 }

@@ -25,6 +25,8 @@ func TestNamesArePinned(t *testing.T) {
 	m.Reloaded(false, time.Unix(1700000001, 0))
 	m.CertificateReloaded("default", true)
 	m.CertificateReloaded("default", false)
+	m.CertificateOrdered("public", "RSA", false, true)
+	m.CertificateOrdered("public", "RSA", true, false)
 	m.ServeCertificates(func() []Certificate {
 		return []Certificate{ // two of one kind: the first to expire counts
 			{"default", "RSA", time.Unix(1800000000, 0)}, {"default", "RSA", time.Unix(1700000000, 0)}, {"default", "ECDSA-P256", time.Unix(1900000000, 0)},
@@ -47,6 +49,10 @@ suitegate_bytes_total{direction="from_client",listener="amqps"} 7
 # TYPE suitegate_certificate_not_after_timestamp_seconds gauge
 suitegate_certificate_not_after_timestamp_seconds{certificate="default",key="ECDSA-P256"} 1.9e+09
 suitegate_certificate_not_after_timestamp_seconds{certificate="default",key="RSA"} 1.7e+09
+# HELP suitegate_certificate_orders_total Tries to obtain a certificate by ACME, or to renew one.
+# TYPE suitegate_certificate_orders_total counter
+suitegate_certificate_orders_total{certificate="public",key="RSA",renewal="false",result="ok"} 1
+suitegate_certificate_orders_total{certificate="public",key="RSA",renewal="true",result="failed"} 1
 # HELP suitegate_certificate_reloads_total Certificate files that changed: taken over, or refused while the certificate in force stays.
 # TYPE suitegate_certificate_reloads_total counter
 suitegate_certificate_reloads_total{certificate="default",result="failed"} 1
@@ -114,6 +120,7 @@ func TestNilCountsNothing(t *testing.T) {
 	m.Panicked()
 	m.Reloaded(true, time.Now())
 	m.CertificateReloaded("c", true)
+	m.CertificateOrdered("c", "RSA", false, true)
 	m.ServeCertificates(func() []Certificate { return nil })
 	m.ClientAuthReloaded("l", true)
 	m.ClientCRLs(map[string]time.Time{"l": time.Now()})

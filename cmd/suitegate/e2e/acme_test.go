@@ -9,6 +9,9 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -131,4 +134,91 @@ func TestACME(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestACMERenewal has two gateways share a storage, whose certificates live for
+// seconds, and renew them while clients come and go: each is ordered once, and
+// no handshake fails. Then the ACME server is gone, and the old ones are served.
+func TestACMERenewal(t *testing.T) {
+	const life, renewals = 16 * time.Second, 2 // of each kind
+	p := startPebble(t, life, nil)
+	c := acmeConfig(t, p, map[string]any{"names": []string{"mq.example.com"}, "check_interval": "1s"})
+	first := startGateway(t, c)
+	c.Listeners = []listenerConfig{c.Listeners[0]}
+	c.Listeners[0].Address = "" // the challenges are answered by the first alone
+	second := startGateway(t, c)
+	roots := p.roots(t)
+	gateways := []*gateway{first, second}
+	for _, g := range gateways {
+		g.awaitServed(t, "mq.example.com", roots)
+	}
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	var handshakes, failed atomic.Int64
+	var seen sync.Map // serial numbers
+	for _, g := range gateways {
+		address := g.address(t, "first")
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			clients.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					case <-time.After(2 * time.Millisecond): // leaves the machine some time for the gateways
+					}
+					cert, err := served(t, address, "mq.example.com", version, roots)
+					if err != nil {
+						failed.Add(1)
+						t.Errorf("%s: %v", tls.VersionName(version), err)
+						return
+					}
+					seen.Store(fmt.Sprintf("%v %x", cert.PublicKeyAlgorithm, cert.SerialNumber), true)
+					handshakes.Add(1)
+				}
+			})
+		}
+	}
+	kinds := func() map[string]int {
+		count := make(map[string]int)
+		seen.Range(func(key, _ any) bool { count[strings.Fields(key.(string))[0]]++; return true })
+		return count
+	}
+	for deadline := time.Now().Add(2 * patience); kinds()["RSA"] <= renewals || kinds()["ECDSA"] <= renewals; {
+		if time.Now().After(deadline) || t.Failed() {
+			t.Errorf("clients have seen %v certificates", kinds())
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	close(stop)
+	clients.Wait()
+
+	before := p.orders(t)
+	if err := p.signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	first.log.await(t, "certmagic: could not get certificate from issuer", nil)
+	if _, err := served(t, first.address(t, "first"), "mq.example.com", tls.VersionTLS12, roots); err != nil {
+		t.Errorf("while the renewal fails: %v", err)
+	}
+	orders := make(map[string]float64) // by result
+	for _, g := range gateways {
+		for name, n := range g.metrics(t) {
+			if labels, ok := strings.CutPrefix(name, "suitegate_certificate_orders_total"); ok {
+				orders[labels[strings.Index(labels, "result="):]] += n
+				orders[labels[strings.Index(labels, "renewal="):]] += n
+			}
+		}
+	}
+	if first := orders[`renewal="false",result="ok"}`]; first != 2 {
+		t.Errorf("the gateways together have obtained %v certificates at first, want one with each kind of key", first)
+	}
+	// One that was under way when the server was killed is issued and lost.
+	if ok := int(orders[`result="ok"}`]); before < ok || before > ok+2 {
+		t.Errorf("%d certificates were issued, and the gateways have obtained %d", before, ok)
+	}
+	if orders[`result="failed"}`] == 0 {
+		t.Errorf("the failure is not counted: %v", orders)
+	}
+	t.Logf("%d handshakes, %d failed, over %v certificates", handshakes.Load(), failed.Load(), kinds())
 }
