@@ -29,6 +29,9 @@ type authority struct {
 	root  string // PEM file that clients trust
 	pool  *x509.CertPool
 	store func() (string, error) // the same for Java, made on first need
+
+	cert *x509.Certificate
+	key  crypto.Signer
 }
 
 const storePassword = "changeit"
@@ -62,6 +65,7 @@ var newAuthority = sync.OnceValues(func() (*authority, error) {
 	}
 	a.root = filepath.Join(a.dir, "root.crt")
 	a.pool.AddCert(root)
+	a.cert, a.key = root, rootKey
 
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -75,14 +79,7 @@ var newAuthority = sync.OnceValues(func() (*authority, error) {
 		name, host string
 		key        crypto.Signer
 	}{{"rsa", "localhost", rsaKey}, {"ecdsa", "localhost", ecdsaKey}, {"other", "other.example", rsaKey}} {
-		leaf := &x509.Certificate{
-			SerialNumber: big.NewInt(int64(serial) + 2), Subject: pkix.Name{CommonName: certificate.name},
-			NotBefore: root.NotBefore, NotAfter: root.NotAfter,
-			KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
-			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-			DNSNames:    []string{certificate.host}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		}
-		if err := a.issue(certificate.name, leaf, certificate.key, root, rootKey); err != nil {
+		if err := a.leaf(certificate.name, certificate.host, int64(serial)+2, certificate.key); err != nil {
 			return nil, err
 		}
 	}
@@ -96,6 +93,17 @@ func (a *authority) files(certificate, key string) certificateConfig {
 		"certificate": filepath.Join(a.dir, certificate+".crt"),
 		"key":         filepath.Join(a.dir, key+".key"),
 	}}
+}
+
+// leaf writes NAME.crt and NAME.key for a host.
+func (a *authority) leaf(name, host string, serial int64, key crypto.Signer) error {
+	return a.issue(name, &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name},
+		NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter,
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames:    []string{host}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}, key, a.cert, a.key)
 }
 
 // issue signs template and writes name.crt and name.key. A template that is
