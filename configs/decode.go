@@ -110,6 +110,10 @@ func (d *decoder) scalar(key, n *yaml.Node, target scalar) bool {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != tag {
 		return d.unwanted(key, n, want)
 	}
+	if strings.Contains(n.Value, pemBegin) {
+		d.errorf(n, "%swant %s, not PEM; it belongs in a file of its own", prefix(key), want)
+		return false // whoever looks at the value next would show it
+	}
 	if err := target.parse(n.Value); err != nil {
 		d.errorf(n, "%s%v", prefix(key), err)
 		return false

@@ -91,9 +91,16 @@ func (c *collector) add(pos Pos, format string, args ...any) {
 	c.errs = append(c.errs, err)
 }
 
-// quote quotes what a person typed, cut to a readable length.
+// pemBegin is how keys begin that are pasted where their file should be named.
+const pemBegin = "-----BEGIN "
+
+// quote quotes what a person typed, cut to a readable length, and before what
+// may be a private key.
 func quote(s string) string {
 	const limit = 64 // characters
+	if at := strings.Index(s, pemBegin); at >= 0 {
+		return quote(s[:at] + "(PEM)")
+	}
 	n := 0
 	for i := range s {
 		if n++; n > limit {

@@ -158,6 +158,7 @@ func (g *gateway) counted(series string) bool {
 type logBook struct {
 	mu    sync.Mutex
 	lines []map[string]any
+	text  bytes.Buffer
 }
 
 func (b *logBook) Write(p []byte) (int, error) {
@@ -168,7 +169,15 @@ func (b *logBook) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lines = append(b.lines, line)
+	b.text.Write(p)
 	return len(p), nil
+}
+
+// raw is the log as it was written.
+func (b *logBook) raw() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return bytes.Clone(b.text.Bytes())
 }
 
 // wait waits for the nth line that matches.

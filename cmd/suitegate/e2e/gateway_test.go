@@ -18,6 +18,7 @@ import (
 // gateway is a running suitegate.
 type gateway struct {
 	file    string // its configuration
+	storage string // the directory that it writes to
 	process *process
 	log     *logLines
 	admin   string
@@ -29,7 +30,8 @@ type gateway struct {
 const patience = 30 * time.Second
 
 // startGateway runs suitegate with a configuration until the test ends. Then
-// it must stop cleanly, and its counters agree with its log.
+// it must have kept its secrets, stop cleanly, and its counters agree with its
+// log.
 func startGateway(t *testing.T, c config, wrapper ...string) *gateway {
 	t.Helper()
 	g := launchGateway(t, c, wrapper...)
@@ -51,6 +53,10 @@ func launchGateway(t *testing.T, c config, wrapper ...string) *gateway {
 	}
 	dir := t.TempDir()
 	g := &gateway{file: filepath.Join(dir, "suitegate.yml"), log: newLogLines()}
+	if c.Storage == "" {
+		c.Storage = dir
+	}
+	g.storage = c.Storage
 	c.write(t, g.file)
 	args := append(wrapper, run.program, "serve", "--config", g.file)
 	cmd := exec.Command(args[0], args[1:]...)
@@ -100,6 +106,7 @@ func (g *gateway) finish(t *testing.T) {
 	if g.stopped || t.Failed() {
 		return
 	}
+	g.keepsSecrets(t)
 	metrics := g.awaitMetric(t, "suitegate_connections_active", 0)
 	g.stop(t)
 	logged := make(map[string]float64)
