@@ -12,9 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -53,34 +50,9 @@ type authority struct {
 	key  crypto.Signer
 }
 
-// prepareStorage makes the storage directory, and refuses one that others
-// can write to.
-func prepareStorage(storage *certmagic.FileStorage) error {
-	dir := storage.Path
-	if dir == "" {
-		return errors.New("certs: storage: no directory is set, and self-signed certificates need one")
-	}
-	dir, err := filepath.Abs(dir) // the process may change directory later
-	if err != nil {
-		return fmt.Errorf("certs: storage: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("certs: storage: %w", err)
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return fmt.Errorf("certs: storage: %w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o022 != 0 && runtime.GOOS != "windows" {
-		return fmt.Errorf("certs: storage: %s: others may write to it (mode %#o): chmod go-w, or choose another directory", dir, mode)
-	}
-	storage.Path = dir
-	return nil
-}
-
 // openAuthority loads the root from the storage, or makes it there once, and
 // keeps its copy for clients up to date.
-func openAuthority(ctx context.Context, storage *certmagic.FileStorage) (ca *authority, created bool, err error) {
+func openAuthority(ctx context.Context, storage *storage) (ca *authority, created bool, err error) {
 	ca, err = loadAuthority(ctx, storage)
 	if errors.Is(err, fs.ErrNotExist) {
 		ca, created, err = createAuthority(ctx, storage)
@@ -100,7 +72,7 @@ func openAuthority(ctx context.Context, storage *certmagic.FileStorage) (ca *aut
 // loadAuthority reads the root; the error is fs.ErrNotExist only when there
 // is no certificate. A key alone is what an interrupted createAuthority
 // leaves, and nobody has trusted it yet.
-func loadAuthority(ctx context.Context, storage *certmagic.FileStorage) (*authority, error) {
+func loadAuthority(ctx context.Context, storage *storage) (*authority, error) {
 	certPEM, err := storage.Load(ctx, rootCertKey)
 	if err != nil {
 		return nil, err
@@ -108,35 +80,35 @@ func loadAuthority(ctx context.Context, storage *certmagic.FileStorage) (*author
 	const remedy = "restore it, or delete the directory to have a new root made, which clients must be given then"
 	keyPEM, err := storage.Load(ctx, rootKeyKey)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: the key is missing: %s", storage.Filename(rootKeyKey), remedy)
+		return nil, fmt.Errorf("%s: the key is missing: %s", storage.place(rootKeyKey), remedy)
 	}
 	if err != nil {
 		return nil, err
 	}
 	block, _ := pem.Decode(certPEM)
 	if block == nil {
-		return nil, fmt.Errorf("%s: not PEM: %s", storage.Filename(rootCertKey), remedy)
+		return nil, fmt.Errorf("%s: not PEM: %s", storage.place(rootCertKey), remedy)
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", storage.Filename(rootCertKey), err, remedy)
+		return nil, fmt.Errorf("%s: %w: %s", storage.place(rootCertKey), err, remedy)
 	}
 	key, err := certmagic.PEMDecodePrivateKey(keyPEM)
 	if err != nil {
-		return nil, fmt.Errorf("%s: not a key: %s", storage.Filename(rootKeyKey), remedy)
+		return nil, fmt.Errorf("%s: not a key: %s", storage.place(rootKeyKey), remedy)
 	}
 	if matchKey([]*x509.Certificate{cert}, key) != nil {
-		return nil, fmt.Errorf("%s: not the key of root.crt: %s", storage.Filename(rootKeyKey), remedy)
+		return nil, fmt.Errorf("%s: not the key of root.crt: %s", storage.place(rootKeyKey), remedy)
 	}
 	if time.Now().After(cert.NotAfter) {
 		return nil, fmt.Errorf("%s: expired on %s: delete the directory to have a new root made, and give it to clients",
-			storage.Filename(rootCertKey), cert.NotAfter.UTC().Format(time.DateOnly))
+			storage.place(rootCertKey), cert.NotAfter.UTC().Format(time.DateOnly))
 	}
 	return &authority{cert, key}, nil
 }
 
 // createAuthority makes a root, unless another process was faster.
-func createAuthority(ctx context.Context, storage *certmagic.FileStorage) (ca *authority, created bool, err error) {
+func createAuthority(ctx context.Context, storage *storage) (ca *authority, created bool, err error) {
 	if err := storage.Lock(ctx, rootLock); err != nil {
 		return nil, false, err
 	}

@@ -69,6 +69,13 @@ type Config struct {
 	// stores. Default: nothing.
 	Issuances *Issuances
 
+	// Redis, where it is set, is used instead of the directory.
+	Redis *Redis
+
+	// StorageFailed, where it is set, is told of each operation of the storage
+	// that fails, with the cause (StorageFull, …).
+	StorageFailed func(operation, cause string)
+
 	Logger *slog.Logger // default: no logging
 
 	// Reloaded is told of every replacement of a source's files: whether it is

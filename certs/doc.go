@@ -18,5 +18,11 @@
 // The storage directory holds, in certmagic's layout, the self-signed root
 // (authority/), the leaves it issued (certificates/) and locks (locks/), and
 // beside them root.pem, the copy of the root that clients are given to trust.
-// Directories are made with mode 0700 and files with 0600.
+// Directories are made with mode 0700 and files with 0600. A fleet can have the
+// same in Redis instead.
+//
+// certmagic's locks tolerate a rare failure of mutual exclusion, and so must all
+// work that is done under one here: it looks again at what is there once it has
+// the lock, and doing it twice does no harm. A lock ends with its holder: at once
+// on a file system, within ten seconds in Redis.
 package certs

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -42,10 +43,6 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m,
-		// certmagic's locks have a goroutine that sleeps for up to five
-		// seconds after the lock has been released. That it ends, and all
-		// others, TestCloseEndsEveryGoroutine proves.
-		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
 		goleak.Cleanup(func(code int) {
 			os.RemoveAll(warmDir)
 			os.Exit(code)
@@ -61,6 +58,11 @@ func copyStorage(t testing.TB) string {
 	dir := filepath.Join(t.TempDir(), "storage")
 	if err := os.CopyFS(dir, os.DirFS(warmDir)); err != nil {
 		t.Fatal(err)
+	}
+	for _, secret := range secretDirs { // CopyFS takes no modes over
+		if err := os.Chmod(filepath.Join(dir, secret), 0o700); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
 	}
 	return dir
 }

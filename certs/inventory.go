@@ -37,7 +37,15 @@ func Inspect(cfg Config) ([]Offer, error) {
 			offers[i].Leaf = f.pair.Leaf
 		}
 	}
-	return offers, err
+	if err != nil {
+		return offers, err
+	}
+	storage, err := newStorage(cfg) // reads what the settings of a shared one point to
+	if err != nil {
+		return offers, err
+	}
+	storage.close()
+	return offers, nil
 }
 
 // Stored is a certificate that a store would serve.
@@ -56,7 +64,11 @@ func List(ctx context.Context, cfg Config) ([]Stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	storage := &certmagic.FileStorage{Path: cfg.Storage}
+	storage, err := newStorage(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer storage.close()
 	var all []Stored
 	for _, src := range sources {
 		stored, err := src.stored(ctx, storage)
@@ -75,12 +87,17 @@ func List(ctx context.Context, cfg Config) ([]Stored, error) {
 // source has been opened yet.
 var ErrNoRoot = errors.New("there is no self-signed root yet")
 
-// ExportRoot returns the self-signed root in a storage directory, as PEM. It
-// makes and changes nothing.
-func ExportRoot(ctx context.Context, dir string) ([]byte, error) {
-	ca, err := storedRoot(ctx, &certmagic.FileStorage{Path: dir})
+// ExportRoot returns the self-signed root in the storage of cfg, as PEM. It
+// makes and changes nothing, and looks at nothing else of cfg.
+func ExportRoot(ctx context.Context, cfg Config) ([]byte, error) {
+	storage, err := newStorage(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer storage.close()
+	ca, err := storedRoot(ctx, storage)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("certs: %s: %w", dir, ErrNoRoot)
+		return nil, fmt.Errorf("certs: %s: %w", storage.place(""), ErrNoRoot)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("certs: self-signed root: %w", err)

@@ -131,7 +131,7 @@ func TestListWithoutStorage(t *testing.T) {
 func TestExportRoot(t *testing.T) {
 	storage := copyStorage(t)
 	before := tree(t, storage)
-	got, err := ExportRoot(t.Context(), storage)
+	got, err := ExportRoot(t.Context(), Config{Storage: storage})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,13 +144,13 @@ func TestExportRoot(t *testing.T) {
 	}
 
 	none := filepath.Join(storage, "none")
-	if _, err := ExportRoot(t.Context(), none); !errors.Is(err, ErrNoRoot) || err.Error() != "certs: "+none+": there is no self-signed root yet" {
+	if _, err := ExportRoot(t.Context(), Config{Storage: none}); !errors.Is(err, ErrNoRoot) || err.Error() != "certs: "+none+": there is no self-signed root yet" {
 		t.Errorf("no storage: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(storage, "authority", "root.crt"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ExportRoot(t.Context(), storage); err == nil || err.Error() != "certs: self-signed root: authority/root.crt: not PEM" {
+	if _, err := ExportRoot(t.Context(), Config{Storage: storage}); err == nil || err.Error() != "certs: self-signed root: authority/root.crt: not PEM" {
 		t.Errorf("damaged: %v", err)
 	}
 }

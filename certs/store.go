@@ -27,10 +27,10 @@ type Store struct {
 	cache    *certmagic.Cache
 	logger   *slog.Logger
 	zap      *zap.Logger
-	storage  *certmagic.FileStorage // prepared if a source writes to it
-	ca       *authority             // nil without self-signed sources
-	sources  []source               // in the order of the configuration; not changed after Open
-	acme     []*acmeSource          // those of sources that are ACME
+	storage  *storage      // checked if a source writes to it
+	ca       *authority    // nil without self-signed sources
+	sources  []source      // in the order of the configuration; not changed after Open
+	acme     []*acmeSource // those of sources that are ACME
 	snapshot atomic.Pointer[snapshot]
 
 	issuances    *Issuances    // of ACME sources
@@ -71,10 +71,14 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	storage, err := newStorage(cfg)
+	if err != nil {
+		return nil, err
+	}
 	s := &Store{
 		sources: sources,
 		logger:  cfg.logger(),
-		storage: &certmagic.FileStorage{Path: cfg.Storage},
+		storage: storage,
 		zap:     newZapLogger(cfg.logger()),
 		stopped: make(chan struct{}),
 
@@ -101,6 +105,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := s.load(ctx); err != nil {
 		s.closeSources()
 		s.cache.Stop()
+		s.storage.close()
 		return nil, err
 	}
 	s.refreshMu.Lock()
@@ -112,13 +117,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// Root returns the path of the PEM file of the self-signed root, for clients
-// to trust; "" if no source is self-signed.
+// Root says where the self-signed root is, in PEM for clients to trust: the path
+// of a file, or a key of the shared storage; "" if no source is self-signed.
 func (s *Store) Root() string {
 	if s.ca == nil {
 		return ""
 	}
-	return s.storage.Filename(RootFile)
+	return s.storage.place(RootFile)
 }
 
 // Close stops the maintenance of the certificates. A renewal that is under
@@ -130,6 +135,7 @@ func (s *Store) Close() error {
 		<-s.stopped
 		s.closeSources()
 		s.cache.Stop()
+		s.storage.close()
 	})
 	return nil
 }
@@ -162,7 +168,7 @@ func (s *Store) closeSources() {
 func (s *Store) load(ctx context.Context) error {
 	var errs []error
 	if slices.ContainsFunc(s.sources, source.writes) {
-		if err := prepareStorage(s.storage); err != nil {
+		if err := s.storage.check(ctx); err != nil {
 			return err
 		}
 	}

@@ -60,6 +60,9 @@ type Config struct {
 	// ~/.local/share/suitegate.
 	Storage string
 
+	// Redis is used instead of the directory where it is set; Storage is "" then.
+	Redis *Redis
+
 	// DrainTimeout is how long connections may go on after the order to stop.
 	// Default: DefaultDrainTimeout (25 s).
 	DrainTimeout time.Duration

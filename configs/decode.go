@@ -58,6 +58,22 @@ func (f field[T]) or(otherwise T) T {
 	return otherwise
 }
 
+// either is a text, or a mapping that says more.
+type either[T any] struct {
+	text  field[text]
+	value T
+}
+
+func (e *either[T]) decode(d *decoder, key, n *yaml.Node) bool {
+	switch {
+	case n.Kind == yaml.ScalarNode && !isNull(n):
+		return e.text.decode(d, key, n)
+	case n.Kind != yaml.MappingNode:
+		return d.unwanted(key, n, "text or a mapping")
+	}
+	return d.read(key, n, &e.value)
+}
+
 // names is a mapping whose keys are names that the user chose.
 type names[T any] []entry[T]
 

@@ -63,8 +63,9 @@ func TestExamples(t *testing.T) {
 }
 
 // readReference returns reference.yml as it stands, and with the keys that are
-// commented out ("#key: value", without a space) put in.
-func readReference(t *testing.T) (plain, full string) {
+// commented out ("#key: value", without a space) put in. What stands behind "#|"
+// is an alternative: each block replaces the line of the same key.
+func readReference(t *testing.T) (plain, full string, alternatives []string) {
 	t.Helper()
 	data, err := os.ReadFile("reference.yml")
 	if err != nil {
@@ -75,13 +76,22 @@ func readReference(t *testing.T) (plain, full string) {
 	if plain == full {
 		t.Fatal("reference.yml has no keys that are commented out")
 	}
-	return plain, full
+	for _, block := range regexp.MustCompile(`(?m)(^#\|.*\n)+`).FindAllString(full, -1) {
+		text := strings.ReplaceAll(block, "#|", "")
+		key, _, _ := strings.Cut(text, ":")
+		without := regexp.MustCompile(`(?m)^`+key+`:.*\n`).ReplaceAllString(full, "")
+		alternatives = append(alternatives, strings.Replace(without, block, text, 1))
+	}
+	if len(alternatives) == 0 {
+		t.Fatal("reference.yml has no alternatives")
+	}
+	return plain, full, alternatives
 }
 
 // The values that are commented out in reference.yml are the defaults: the
 // configuration is the same with them.
 func TestReferenceDefaults(t *testing.T) {
-	plain, full := readReference(t)
+	plain, full, _ := readReference(t)
 	if diff := cmp.Diff(mustParse(t, plain), mustParse(t, full), ignoreTree); diff != "" {
 		t.Errorf("reference.yml, as it is (-) and with its comments put in (+):\n%s", diff)
 	}
@@ -90,14 +100,18 @@ func TestReferenceDefaults(t *testing.T) {
 // Every key of the schema stands in reference.yml. The reverse holds because
 // unknown keys are errors.
 func TestReferenceKeys(t *testing.T) {
-	_, full := readReference(t)
-	mustParse(t, full)
-	var doc yaml.Node
-	if err := yaml.Load([]byte(full), &doc); err != nil {
-		t.Fatal(err)
+	_, full, alternatives := readReference(t)
+	var nodes []*yaml.Node
+	for _, text := range append(alternatives, full) {
+		mustParse(t, text)
+		var doc yaml.Node
+		if err := yaml.Load([]byte(text), &doc); err != nil {
+			t.Fatal(err)
+		}
+		nodes = append(nodes, doc.Content...)
 	}
 	seen := 0
-	eachKey(reflect.TypeFor[document](), doc.Content, "", func(path string, found bool) {
+	eachKey(reflect.TypeFor[document](), nodes, "", func(path string, found bool) {
 		seen++
 		if !found {
 			t.Errorf("reference.yml lacks the key %s", path)
@@ -123,7 +137,7 @@ func eachKey(typ reflect.Type, nodes []*yaml.Node, path string, f func(path stri
 	}
 	switch {
 	case reflect.PointerTo(typ).Implements(reflect.TypeFor[scalar]()):
-	case strings.HasPrefix(typ.Name(), "field["), strings.HasPrefix(typ.Name(), "entry["):
+	case strings.HasPrefix(typ.Name(), "field["), strings.HasPrefix(typ.Name(), "entry["), strings.HasPrefix(typ.Name(), "either["):
 		value, _ := typ.FieldByName("value")
 		eachKey(value.Type, nodes, path, f)
 	case strings.HasPrefix(typ.Name(), "names["):

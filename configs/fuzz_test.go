@@ -68,7 +68,7 @@ func checkErrors(t *testing.T, data []byte, err error) {
 }
 
 func checkConfig(t *testing.T, cfg *Config) {
-	if len(cfg.Certificates) == 0 || len(cfg.Listeners) == 0 || cfg.DrainTimeout <= 0 || cfg.Storage == "" {
+	if len(cfg.Certificates) == 0 || len(cfg.Listeners) == 0 || cfg.DrainTimeout <= 0 || cfg.StorageName() == "" {
 		t.Errorf("incomplete: %+v", cfg)
 	}
 	names := func(list []Certificate) (names []string) {

@@ -42,9 +42,7 @@ func resolve(d *decoder, doc *document, cfg *Config) {
 	cfg.DrainTimeout = durationOr(doc.DrainTimeout, DefaultDrainTimeout)
 	r.tickets(doc.Tickets)
 	cfg.Storage = defaultStorage(os.Geteuid() == 0, os.Getenv)
-	if doc.Storage.ok {
-		cfg.Storage = resolvePath(d.file, string(doc.Storage.value))
-	}
+	r.storage(doc.Storage)
 	cfg.Admin.Pprof = bool(doc.Admin.Pprof.value)
 	if address := doc.Admin.Address; address.ok {
 		cfg.Admin.Address = address.value.String()

@@ -4,20 +4,40 @@ package configs
 // what the keys mean, reference.yml shows them all.
 
 type document struct {
-	Admin        adminKeys                `key:"admin"`
-	Log          logKeys                  `key:"log"`
-	Storage      field[text]              `key:"storage"`
-	DrainTimeout field[duration]          `key:"drain_timeout"`
-	Tickets      ticketKeys               `key:"tickets"`
-	Certificates []field[certificateKeys] `key:"certificates,required,nonempty"`
-	Policies     names[policyKeys]        `key:"policies"`
-	Upstreams    names[upstreamKeys]      `key:"upstreams"`
-	Listeners    []field[listenerKeys]    `key:"listeners,required,nonempty"`
+	Admin        adminKeys                  `key:"admin"`
+	Log          logKeys                    `key:"log"`
+	Storage      field[either[storageKeys]] `key:"storage"`
+	DrainTimeout field[duration]            `key:"drain_timeout"`
+	Tickets      ticketKeys                 `key:"tickets"`
+	Certificates []field[certificateKeys]   `key:"certificates,required,nonempty"`
+	Policies     names[policyKeys]          `key:"policies"`
+	Upstreams    names[upstreamKeys]        `key:"upstreams"`
+	Listeners    []field[listenerKeys]      `key:"listeners,required,nonempty"`
 }
 
 type ticketKeys struct {
 	Rotation field[duration] `key:"rotation"`
 	Lifetime field[duration] `key:"lifetime"`
+}
+
+type storageKeys struct {
+	Redis field[redisKeys] `key:"redis,required"`
+}
+
+type redisKeys struct {
+	Address      field[nodeAddress]  `key:"address,required"`
+	Username     field[text]         `key:"username"`
+	PasswordFile field[text]         `key:"password_file"`
+	PasswordEnv  field[text]         `key:"password_env"`
+	Database     field[count]        `key:"database"`
+	Prefix       field[name]         `key:"prefix"`
+	TLS          field[redisTLSKeys] `key:"tls"`
+}
+
+type redisTLSKeys struct {
+	CA          field[text] `key:"ca"`
+	Certificate field[text] `key:"certificate"`
+	Key         field[text] `key:"key"`
 }
 
 type adminKeys struct {

@@ -17,3 +17,9 @@ func Certificates(ctx context.Context, config *configs.Config) ([]certs.Stored, 
 	}
 	return stored, nil
 }
+
+// ExportRoot returns the self-signed root in a configuration's storage, as PEM.
+// It makes and changes nothing. Its error is [certs.ErrNoRoot] if there is none.
+func ExportRoot(ctx context.Context, config *configs.Config) ([]byte, error) {
+	return certs.ExportRoot(ctx, certs.Config{Storage: config.Storage, Redis: redisConfig(config.Redis)})
+}

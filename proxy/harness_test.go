@@ -38,9 +38,7 @@ func TestMain(m *testing.M) {
 		storage = dir
 		code := m.Run()
 		if code == 0 {
-			// certmagic's lock goroutines sleep for up to 5 s after the unlock.
-			err := goleak.Find(goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"))
-			if err != nil {
+			if err := goleak.Find(); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				return 1
 			}

@@ -71,6 +71,7 @@ func build(ctx context.Context, config *configs.Config, issuances *certs.Issuanc
 	opening.Ordered = func(certificate string, key policy.KeyType, renewal, ok bool) {
 		m.CertificateOrdered(certificate, key.String(), renewal, ok)
 	}
+	opening.StorageFailed = m.StorageFailed
 	store, err := certs.Open(ctx, opening)
 	if err != nil {
 		return nil, positioned(config, err)
@@ -202,7 +203,19 @@ func certsConfig(config *configs.Config, logger *slog.Logger) certs.Config {
 		}
 		sources[i].ACME = acmeSource(c.ACME)
 	}
-	return certs.Config{Sources: sources, Storage: config.Storage, Logger: logger}
+	return certs.Config{Sources: sources, Storage: config.Storage, Redis: redisConfig(config.Redis), Logger: logger}
+}
+
+func redisConfig(r *configs.Redis) *certs.Redis {
+	if r == nil {
+		return nil
+	}
+	redis := &certs.Redis{Address: r.Address, Username: r.Username, PasswordFile: r.PasswordFile, PasswordEnv: r.PasswordEnv,
+		Database: r.Database, Prefix: r.Prefix}
+	if r.TLS != nil {
+		redis.TLS, redis.CA, redis.Certificate, redis.Key = true, r.TLS.CA, r.TLS.Certificate, r.TLS.Key
+	}
+	return redis
 }
 
 // positioned turns the errors of certs.Open into those of the file's lines.
@@ -210,6 +223,11 @@ func positioned(config *configs.Config, err error) error {
 	var errs configs.Errors
 	for _, err := range unjoin(err) {
 		var source *certs.SourceError
+		var storage *certs.StorageError
+		if errors.As(err, &storage) {
+			errs = append(errs, configs.Error{Pos: config.Position("storage", "", ""), Reason: err.Error()})
+			continue
+		}
 		if !errors.As(err, &source) {
 			errs = append(errs, configs.Error{Pos: configs.Pos{File: config.File}, Reason: err.Error()})
 			continue

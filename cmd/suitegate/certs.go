@@ -41,7 +41,7 @@ func (c *certsListCommand) Run(out *console) error {
 	var missing []error
 	for _, s := range stored {
 		if s.Leaf == nil {
-			missing = append(missing, fmt.Errorf("certificate %s: the one with the key %v is still to be issued; there is none in %s", s.Source, s.Key, cfg.Storage))
+			missing = append(missing, fmt.Errorf("certificate %s: the one with the key %v is still to be issued; there is none in %s", s.Source, s.Key, cfg.StorageName()))
 			continue
 		}
 		list = append(list, newCertificateRow(s, cfg.Listeners, time.Now()))
@@ -138,7 +138,7 @@ func (c *certsExportRootCommand) Run(out *console) error {
 	if err != nil {
 		return err
 	}
-	root, err := certs.ExportRoot(context.Background(), cfg.Storage)
+	root, err := proxy.ExportRoot(context.Background(), cfg)
 	if errors.Is(err, certs.ErrNoRoot) {
 		hint := "suitegate serve makes it when it first starts"
 		if !slices.ContainsFunc(cfg.Certificates, func(c configs.Certificate) bool { return c.SelfSigned != nil }) {

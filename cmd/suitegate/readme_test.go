@@ -146,6 +146,7 @@ func TestREADMELinks(t *testing.T) {
 // for it, and "required" where the schema says so.
 func TestREADMEConfiguration(t *testing.T) {
 	defaults := map[string]string{
+		"storage.redis.prefix":                      configs.DefaultRedisPrefix,
 		"log.format":                                configs.DefaultLogFormat,
 		"log.level":                                 configs.DefaultLogLevel,
 		"drain_timeout":                             configs.DefaultDrainTimeout.String(),
@@ -200,8 +201,11 @@ func schemaKeys(t *testing.T, file *ast.File, name, prefix string, keys map[stri
 			case *ast.ArrayType:
 				typ, path = outer.Elt, path+"[]"
 			case *ast.IndexExpr:
-				if outer.X.(*ast.Ident).Name == "names" {
+				switch outer.X.(*ast.Ident).Name {
+				case "names":
 					path += ".NAME"
+				case "either": // a text beside the mapping
+					keys[path] = strings.Contains(options, "required")
 				}
 				typ = outer.Index
 			default:
@@ -317,6 +321,7 @@ func TestREADMEMetrics(t *testing.T) {
 	m.ClientAuthReloaded("l", true)
 	m.ClientCRLs(map[string]time.Time{"l": time.Now()})
 	m.ServeCertificates(func() []metrics.Certificate { return []metrics.Certificate{{}} })
+	m.StorageFailed("store", "full")
 	families, err := m.Registry().Gather()
 	if err != nil {
 		t.Fatal(err)

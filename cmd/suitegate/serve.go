@@ -80,7 +80,7 @@ func (g *gateway) inForce(cfg *configs.Config) {
 	g.log.Info("configuration in force",
 		"file", cfg.File,
 		"admin", admin,
-		"storage", cfg.Storage,
+		"storage", cfg.StorageName(),
 		"drain_timeout", cfg.DrainTimeout)
 }
 

@@ -34,6 +34,7 @@ type Metrics struct {
 	orders       *prometheus.CounterVec
 	certificates *certificateCollector
 	clients      clientMetrics
+	storage      *prometheus.CounterVec
 }
 
 // New returns handles on a fresh registry, with the Go runtime's and the
@@ -68,6 +69,7 @@ func New() *Metrics {
 		}),
 		reloads:    counter("config_reloads_total", "Attempts to reload the configuration.", "result"),
 		reloadOK:   gauge("config_last_reload_successful", "1 if the newest attempt to load the configuration succeeded, else 0."),
+		storage:    counter("storage_errors_total", "Operations of the storage that failed.", "operation", "cause"),
 		reloadTime: gauge("config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded, Unix time."),
 		orders:     counter("certificate_orders_total", "Tries to obtain a certificate by ACME, or to renew one.", "certificate", "key", "renewal", "result"),
 		replacements: counter("certificate_reloads_total",
@@ -77,7 +79,7 @@ func New() *Metrics {
 	}
 	m.registry.MustRegister(
 		m.accepted, m.active, m.handshakes, m.handshakeSec, m.ended, m.bytes, m.dials,
-		m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements, m.orders, m.certificates, m.clients.reloads, m.clients.nextUpdate,
+		m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements, m.storage, m.orders, m.certificates, m.clients.reloads, m.clients.nextUpdate,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -193,4 +195,12 @@ func resultOf(ok bool) string {
 		return "ok"
 	}
 	return "failed"
+}
+
+// StorageFailed counts an operation of the storage that failed.
+func (m *Metrics) StorageFailed(operation, cause string) {
+	if m == nil {
+		return
+	}
+	m.storage.WithLabelValues(operation, cause).Inc()
 }

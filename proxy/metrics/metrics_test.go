@@ -36,6 +36,7 @@ func TestNamesArePinned(t *testing.T) {
 	m.ClientAuthReloaded("amqps", false)
 	m.ClientCRLs(map[string]time.Time{"gone": time.Unix(1700000000, 0)})
 	m.ClientCRLs(map[string]time.Time{"amqps": time.Unix(1700000002, 0)})
+	m.StorageFailed("store", "full")
 
 	want := `
 # HELP suitegate_accept_errors_total Errors of accept, after which the listener went on.
@@ -89,6 +90,9 @@ suitegate_handshakes_total{engine="crypto/tls",group="X25519",listener="amqps",r
 # HELP suitegate_panics_total Panics that closed one connection each. Always a defect: report it.
 # TYPE suitegate_panics_total counter
 suitegate_panics_total 1
+# HELP suitegate_storage_errors_total Operations of the storage that failed.
+# TYPE suitegate_storage_errors_total counter
+suitegate_storage_errors_total{cause="full",operation="store"} 1
 # HELP suitegate_upstream_dials_total Attempts to connect to a broker node.
 # TYPE suitegate_upstream_dials_total counter
 suitegate_upstream_dials_total{node="127.0.0.1:5672",result="ok",upstream="rabbit"} 1

@@ -1,0 +1,72 @@
+package configs
+
+import "fmt"
+
+// DefaultRedisPrefix is what the keys of a Redis storage begin with.
+const DefaultRedisPrefix = "suitegate"
+
+// Redis is a server where the gateways of a fleet keep what they share.
+type Redis struct {
+	Address  string // host:port
+	Username string // Default: Redis's own, "default"
+
+	// PasswordFile holds the password, or the environment variable PasswordEnv
+	// does. Default: no password.
+	PasswordFile, PasswordEnv string
+
+	Database int    // Default: 0
+	Prefix   string // of all keys. Default: DefaultRedisPrefix ("suitegate")
+
+	TLS *RedisTLS // Default: no TLS
+}
+
+// RedisTLS says how to speak TLS to Redis. Its fields are PEM files.
+type RedisTLS struct {
+	CA               string // Default: those that the system trusts
+	Certificate, Key string // for a server that wants to see one. Default: none
+}
+
+func (r *resolver) storage(f field[either[storageKeys]]) {
+	switch directory, redis := f.value.text, f.value.value.Redis; {
+	case directory.ok:
+		r.cfg.Storage = resolvePath(r.file, string(directory.value))
+	case redis.ok:
+		r.cfg.Storage, r.cfg.Redis = "", r.redis(redis.value)
+	}
+}
+
+func (r *resolver) redis(k redisKeys) *Redis {
+	path := func(f field[text]) string {
+		if !f.ok {
+			return ""
+		}
+		return resolvePath(r.file, string(f.value))
+	}
+	if k.PasswordFile.given() && k.PasswordEnv.given() {
+		r.errorf(k.PasswordEnv.key, "password_file and password_env exclude each other")
+	}
+	redis := &Redis{
+		Address:      k.Address.value.String(),
+		Username:     string(k.Username.value),
+		PasswordFile: path(k.PasswordFile),
+		PasswordEnv:  string(k.PasswordEnv.value),
+		Database:     int(k.Database.value),
+		Prefix:       string(k.Prefix.or(DefaultRedisPrefix)),
+	}
+	if k.TLS.given() {
+		t := k.TLS.value
+		redis.TLS = &RedisTLS{CA: path(t.CA), Certificate: path(t.Certificate), Key: path(t.Key)}
+		if t.Certificate.given() != t.Key.given() {
+			r.errorf(k.TLS.node, "tls: certificate and key need each other")
+		}
+	}
+	return redis
+}
+
+// StorageName says where the storage is, in words for a person.
+func (c *Config) StorageName() string {
+	if c.Redis == nil {
+		return c.Storage
+	}
+	return fmt.Sprintf("redis://%s/%d/%s", c.Redis.Address, c.Redis.Database, c.Redis.Prefix)
+}
