@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -198,11 +197,11 @@ func (a *acmeSettings) prepare() error {
 		}
 	}
 	if a.ExternalAccount != nil {
-		mac, err := a.ExternalAccount.MACKey.read()
+		secret, err := a.ExternalAccount.MACKey.read()
 		if err != nil {
 			return &fieldError{"external_account", err}
 		}
-		mac = strings.TrimRight(mac, "=")
+		mac := strings.TrimRight(string(secret), "=")
 		if _, err := base64.RawURLEncoding.DecodeString(mac); err != nil {
 			return &fieldError{"external_account", errors.New("the MAC key is not base64url")} // err quotes nothing, and says nothing more
 		}
@@ -339,36 +338,4 @@ func (a *acmeSettings) issuerTemplate(taken doorstop, logger *zap.Logger) certma
 		template.PreferredChains.AnyCommonName = []string{a.PreferredChain}
 	}
 	return template
-}
-
-// Secret is a text that does not stand in the configuration. Exactly one of
-// its fields is set.
-type Secret struct {
-	File string // holds it, with or without a line break behind it
-	Env  string // names the environment variable that holds it
-}
-
-// maxSecret is the longest, in bytes.
-const maxSecret = 4096
-
-// read returns the secret. Its errors have nothing of it.
-func (s Secret) read() (string, error) {
-	if s.File == "" {
-		if value := os.Getenv(s.Env); value != "" {
-			return value, nil
-		}
-		return "", fmt.Errorf("the environment variable %s is not set, or empty", s.Env)
-	}
-	data, err := os.ReadFile(s.File)
-	if err != nil {
-		return "", err
-	}
-	value := strings.TrimRight(string(data), "\r\n")
-	switch {
-	case value == "":
-		return "", fmt.Errorf("%s: empty", s.File)
-	case len(value) > maxSecret:
-		return "", fmt.Errorf("%s: longer than %d bytes", s.File, maxSecret)
-	}
-	return value, nil
 }

@@ -37,11 +37,9 @@ type Files struct {
 	// PKCS12 is a bundle of one key and its chain, instead of the two above.
 	PKCS12 string
 
-	// Where the password of an encrypted key or bundle is: in a file, which
-	// may end with one newline, or in a variable of the environment, by its
-	// name. At most one of the two is set. Default: there is none.
-	PasswordFile string
-	PasswordEnv  string
+	// Password opens an encrypted key, or the bundle. It is read again
+	// whenever they are. Default: there is none.
+	Password Secret
 }
 
 // SelfSigned asks for certificates from the store's own root: one with an

@@ -82,7 +82,7 @@ func TestEncryptedKeys(t *testing.T) {
 			openssl(t, args...)
 			files := Files{Certificate: src.Files.Certificate, Key: encrypted}
 			for _, ending := range []string{"", "\n", "\r\n"} {
-				files.PasswordFile = write(t, "password", secret+ending)
+				files.Password.File = write(t, "password", secret+ending)
 				cert, log := served(t, files, keyTypeOf(tt.key.Public()))
 				if !samePublic(tt.key.Public(), cert.PrivateKey.(crypto.Signer).Public()) {
 					t.Errorf("%q: another key", ending)
@@ -92,7 +92,7 @@ func TestEncryptedKeys(t *testing.T) {
 				}
 			}
 			t.Setenv(secretVariable, secret)
-			files.PasswordFile, files.PasswordEnv = "", secretVariable
+			files.Password = Secret{Env: secretVariable}
 			served(t, files, keyTypeOf(tt.key.Public()))
 		})
 	}
@@ -132,7 +132,7 @@ func TestPKCS12OfOpenSSL(t *testing.T) {
 			bundle := write(t, "bundle.p12", "")
 			openssl(t, append([]string{"pkcs12", "-export", "-inkey", key, "-in", leaf, "-certfile", above,
 				"-out", bundle, "-passout", "env:" + secretVariable}, tt.args...)...)
-			cert, log := served(t, Files{PKCS12: bundle, PasswordFile: write(t, "password", secret+"\n")}, keyTypeOf(tt.key.Public()))
+			cert, log := served(t, Files{PKCS12: bundle, Password: Secret{File: write(t, "password", secret+"\n")}}, keyTypeOf(tt.key.Public()))
 			if diff := cmp.Diff(want, cert.Certificate.Certificate); diff != "" {
 				t.Errorf("not the chain from the leaf up:\n%s", diff)
 			}
@@ -171,7 +171,7 @@ func TestPKCS12OfJava(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "keystore.p12")
 	keytool("-genkeypair", "-alias", "server", "-keyalg", "EC", "-groupname", "secp256r1", "-dname", "CN=a.example",
 		"-ext", "san=dns:a.example", "-keystore", store, "-storetype", "PKCS12")
-	files := Files{PKCS12: store, PasswordEnv: secretVariable}
+	files := Files{PKCS12: store, Password: Secret{Env: secretVariable}}
 	own, _ := served(t, files, policy.ECDSAP256)
 
 	authority := newECDSA(elliptic.P256())
@@ -213,23 +213,23 @@ func TestPasswordErrors(t *testing.T) {
 		{Files{Key: "pkcs8.key"}, "files.key: DIR/pkcs8.key: the key is encrypted" + neither},
 		{Files{Key: "sec1.key"}, "files.key: DIR/sec1.key: the key is encrypted" + neither},
 		{Files{PKCS12: "bundle.p12"}, "files.pkcs12: DIR/bundle.p12: the bundle has a password" + neither},
-		{Files{Key: "pkcs8.key", PasswordFile: "wrong"}, "files.password_file: the password does not open DIR/pkcs8.key, or that file is damaged"},
-		{Files{Key: "sec1.key", PasswordFile: "wrong"}, "files.password_file: the password does not open DIR/sec1.key, or that file is damaged"},
-		{Files{PKCS12: "bundle.p12", PasswordFile: "wrong"}, "files.password_file: the password does not open DIR/bundle.p12, or that file is damaged"},
-		{Files{Key: "pkcs8.key", PasswordFile: "newlines"}, "files.password_file: the password does not open DIR/pkcs8.key, or that file is damaged"},
-		{Files{Key: "pkcs8.key", PasswordEnv: "HOME"}, "files.password_env: the password does not open DIR/pkcs8.key, or that file is damaged"},
-		{Files{Key: "pkcs8.key", PasswordFile: "nowhere"}, "files.password_file: open DIR/nowhere: no such file or directory"},
-		{Files{Key: "pkcs8.key", PasswordFile: "empty"}, "files.password_file: DIR/empty: empty"},
-		{Files{Key: "pkcs8.key", PasswordEnv: "SUITEGATE_TEST_NOWHERE"}, "files.password_env: the environment variable SUITEGATE_TEST_NOWHERE is not set"},
-		{Files{PKCS12: "bundle.p12", PasswordEnv: "SUITEGATE_TEST_EMPTY"}, "files.password_env: the environment variable SUITEGATE_TEST_EMPTY is empty"},
-		{Files{Key: "pbes1.key", PasswordFile: "right"}, "files.key: DIR/pbes1.key: encryption 1.2.840.113549.1.12.1.3 is not supported (PBES2 is)"},
-		{Files{PKCS12: "other.p12", PasswordFile: "right"}, "files.pkcs12: DIR/other.p12: malformed, or not PKCS #12 with one key and its certificates"},
-		{Files{PKCS12: "pkcs8.key", PasswordFile: "right"}, "files.pkcs12: DIR/pkcs8.key: not PKCS #12 but PEM"},
-		{Files{PKCS12: "java.jks", PasswordFile: "right"}, "files.pkcs12: DIR/java.jks: not PKCS #12 but a Java keystore of the older kind: " +
+		{Files{Key: "pkcs8.key", Password: Secret{File: "wrong"}}, "files.password_file: the password does not open DIR/pkcs8.key, or that file is damaged"},
+		{Files{Key: "sec1.key", Password: Secret{File: "wrong"}}, "files.password_file: the password does not open DIR/sec1.key, or that file is damaged"},
+		{Files{PKCS12: "bundle.p12", Password: Secret{File: "wrong"}}, "files.password_file: the password does not open DIR/bundle.p12, or that file is damaged"},
+		{Files{Key: "pkcs8.key", Password: Secret{File: "newlines"}}, "files.password_file: the password does not open DIR/pkcs8.key, or that file is damaged"},
+		{Files{Key: "pkcs8.key", Password: Secret{Env: "HOME"}}, "files.password_env: the password does not open DIR/pkcs8.key, or that file is damaged"},
+		{Files{Key: "pkcs8.key", Password: Secret{File: "nowhere"}}, "files.password_file: open DIR/nowhere: no such file or directory"},
+		{Files{Key: "pkcs8.key", Password: Secret{File: "empty"}}, "files.password_file: DIR/empty: empty"},
+		{Files{Key: "pkcs8.key", Password: Secret{Env: "SUITEGATE_TEST_NOWHERE"}}, "files.password_env: the environment variable SUITEGATE_TEST_NOWHERE is not set, or empty"},
+		{Files{PKCS12: "bundle.p12", Password: Secret{Env: "SUITEGATE_TEST_EMPTY"}}, "files.password_env: the environment variable SUITEGATE_TEST_EMPTY is not set, or empty"},
+		{Files{Key: "pbes1.key", Password: Secret{File: "right"}}, "files.key: DIR/pbes1.key: encryption 1.2.840.113549.1.12.1.3 is not supported (PBES2 is)"},
+		{Files{PKCS12: "other.p12", Password: Secret{File: "right"}}, "files.pkcs12: DIR/other.p12: malformed, or not PKCS #12 with one key and its certificates"},
+		{Files{PKCS12: "pkcs8.key", Password: Secret{File: "right"}}, "files.pkcs12: DIR/pkcs8.key: not PKCS #12 but PEM"},
+		{Files{PKCS12: "java.jks", Password: Secret{File: "right"}}, "files.pkcs12: DIR/java.jks: not PKCS #12 but a Java keystore of the older kind: " +
 			"convert it with keytool -importkeystore -deststoretype PKCS12"},
 	} {
 		t.Run(fmt.Sprint(tt.files), func(t *testing.T) {
-			for _, path := range []*string{&tt.files.Key, &tt.files.PKCS12, &tt.files.PasswordFile} {
+			for _, path := range []*string{&tt.files.Key, &tt.files.PKCS12, &tt.files.Password.File} {
 				if *path != "" {
 					*path = in(*path)
 				}
@@ -263,7 +263,7 @@ func TestPasswordFileMode(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, log := served(t, Files{PKCS12: bundle, PasswordFile: password}, policy.ECDSAP256)
+	_, log := served(t, Files{PKCS12: bundle, Password: Secret{File: password}}, policy.ECDSAP256)
 	for secret, path := range map[string]string{"private key": bundle, "password": password} {
 		if want := fmt.Sprintf("level=WARN msg=%q certificate=x file=%s mode=-rw-r--r--\n", secret+" is accessible to every user of this machine", path); !strings.Contains(log, want) {
 			t.Errorf("%q is not in the log:\n%s", want, log)

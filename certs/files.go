@@ -186,7 +186,7 @@ func joinReasons(errs []error) string {
 
 // paths are the files to watch.
 func (f Files) paths() []string {
-	return slices.DeleteFunc([]string{f.Certificate, f.Key, f.PKCS12, f.PasswordFile}, func(path string) bool { return path == "" })
+	return slices.DeleteFunc([]string{f.Certificate, f.Key, f.PKCS12, f.Password.File}, func(path string) bool { return path == "" })
 }
 
 // leaf is the file that the certificate is in, and its key in the
@@ -207,15 +207,15 @@ func (f Files) warn(pair *keyPair, logger *slog.Logger) {
 		logger.Warn(pair.odd, "file", f.Key)
 	}
 	warnAboutMode("private key", cmp.Or(f.PKCS12, f.Key), logger)
-	if f.PasswordFile != "" {
-		warnAboutMode("password", f.PasswordFile, logger)
+	if f.Password.File != "" {
+		warnAboutMode("password", f.Password.File, logger)
 	}
 }
 
 // readFiles reads a chain and its key, which fit together. The errors are the
 // *SourceErrors of all files.
 func readFiles(source string, files Files) (*keyPair, []error) {
-	p, err := readPassword(source, files)
+	p, err := readPassword(source, files.Password)
 	defer p.forget()
 	switch {
 	case files.PKCS12 == "":

@@ -429,7 +429,7 @@ func TestFilesShared(t *testing.T) {
 func TestBundleReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		w := &watched{t: t, files: Files{PKCS12: filepath.Join(dir, "tls.p12"), PasswordFile: filepath.Join(dir, "tls.pass")}}
+		w := &watched{t: t, files: Files{PKCS12: filepath.Join(dir, "tls.p12"), Password: Secret{File: filepath.Join(dir, "tls.pass")}}}
 		bundle := func(key crypto.Signer, password string) string {
 			leaf, err := x509.ParseCertificate(issue(t, key, []string{"a.example"}))
 			if err != nil {
@@ -443,17 +443,17 @@ func TestBundleReplaced(t *testing.T) {
 		}
 		old, next := newECDSA(elliptic.P256()), newECDSA(elliptic.P256())
 		w.rewrite(w.files.PKCS12, bundle(old, "old"))
-		w.rewrite(w.files.PasswordFile, "old\n")
+		w.rewrite(w.files.Password.File, "old\n")
 		w.open(Source{Name: "x", Files: &w.files})
 		w.rename(w.files.PKCS12, bundle(next, "next"))
 		w.after(settleTime - pollInterval)
 		w.wantServed(old)
-		w.rename(w.files.PasswordFile, "next\n")
+		w.rename(w.files.Password.File, "next\n")
 		w.after(seenWithin)
 		w.wantServed(next)
 		w.wantLogged([]string{"x true"}, took)
 
-		w.rewrite(w.files.PasswordFile, "other")
+		w.rewrite(w.files.Password.File, "other")
 		w.after(time.Hour)
 		w.wantServed(next)
 		w.wantLogged([]string{"x false"}, refused("the password does not open DIR/tls.p12, or that file is damaged"))

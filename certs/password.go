@@ -1,10 +1,8 @@
 package certs
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
 )
 
 // password opens an encrypted key. It lives for as long as the files are read.
@@ -13,35 +11,21 @@ type password struct {
 	field string // where the configuration says where it comes from; "" if there is none
 }
 
-// readPassword reads the password of files from where it is kept. The error
-// has the field at fault, and no part of the password.
-func readPassword(source string, files Files) (password, error) {
-	p := password{}
-	var err error
+// readPassword reads the password of files from where it is kept. The error is
+// a *SourceError.
+func readPassword(source string, from Secret) (password, error) {
+	field := "files.password_file"
 	switch {
-	case files.PasswordFile != "":
-		p.field = "files.password_file"
-		p.text, err = readFile(files.PasswordFile)
-		// The one that editors and echo end a file with.
-		p.text = bytes.TrimSuffix(bytes.TrimSuffix(p.text, []byte("\n")), []byte("\r"))
-		if err == nil && len(p.text) == 0 {
-			err = fmt.Errorf("%s: empty", files.PasswordFile)
-		}
-	case files.PasswordEnv != "":
-		p.field = "files.password_env"
-		value, ok := os.LookupEnv(files.PasswordEnv)
-		p.text = []byte(value)
-		switch {
-		case !ok:
-			err = fmt.Errorf("the environment variable %s is not set", files.PasswordEnv)
-		case value == "":
-			err = fmt.Errorf("the environment variable %s is empty", files.PasswordEnv)
-		}
+	case from == Secret{}:
+		return password{}, nil
+	case from.File == "":
+		field = "files.password_env"
 	}
+	text, err := from.read()
 	if err != nil {
-		return password{}, &SourceError{Source: source, Field: p.field, Err: err}
+		return password{}, &SourceError{Source: source, Field: field, Err: err}
 	}
-	return p, nil
+	return password{text, field}, nil
 }
 
 // given says whether the configuration names a password.

@@ -85,9 +85,9 @@ type acmeKeys struct {
 }
 
 type externalAccountKeys struct {
-	KeyID      field[text] `key:"key_id,required"`
-	MACKeyFile field[text] `key:"mac_key_file"`
-	MACKeyEnv  field[text] `key:"mac_key_env"`
+	KeyID      field[text]     `key:"key_id,required"`
+	MACKeyFile field[text]     `key:"mac_key_file"`
+	MACKeyEnv  field[variable] `key:"mac_key_env"`
 }
 
 type policyKeys struct {

@@ -196,7 +196,10 @@ func certsConfig(config *configs.Config, logger *slog.Logger) certs.Config {
 	for i, c := range config.Certificates {
 		sources[i].Name = c.Name
 		if c.Files != nil {
-			sources[i].Files = (*certs.Files)(c.Files)
+			sources[i].Files = &certs.Files{
+				Certificate: c.Files.Certificate, Key: c.Files.Key, PKCS12: c.Files.PKCS12,
+				Password: certs.Secret{File: c.Files.PasswordFile, Env: c.Files.PasswordEnv},
+			}
 		}
 		if c.SelfSigned != nil {
 			sources[i].SelfSigned = &certs.SelfSigned{Names: c.SelfSigned.Names}
