@@ -105,7 +105,7 @@ func (s *Server) status() admin.Status {
 		status.Listeners = append(status.Listeners, admin.Listener{
 			Name: e.Listener, Address: l.socket.Addr().String(), Protocol: e.Protocol, Policy: e.Policy.Name,
 			TLS13: texts(e.Policy.TLS13), TLS12: texts(e.Policy.Preference()), Groups: texts(e.Policy.Groups),
-			Certificates: e.Certificates, ConnectionsActive: int(l.active.Load()),
+			Certificates: e.Certificates, Clients: e.Clients, ConnectionsActive: int(l.active.Load()),
 		})
 	}
 	return status

@@ -83,9 +83,11 @@ func (s *Server) refreshClientAuth(g *generation) {
 			continue
 		}
 		changed, err := r.clients.Refresh()
-		for _, err := range unjoin(err) {
-			s.Metrics.ClientAuthReloaded(r.Name, false)
-			s.log().Error("a file about clients is refused; what it was before stays", "listener", r.Name, "error", err)
+		if err != nil {
+			for _, refused := range unjoin(err) {
+				s.Metrics.ClientAuthReloaded(r.Name, false)
+				s.log().Error("a file about clients is refused; what it was before stays", "listener", r.Name, "error", refused)
+			}
 		}
 		if !changed {
 			continue

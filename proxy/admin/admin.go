@@ -46,6 +46,7 @@ type Listener struct {
 	TLS12             []string `json:"tls12"`
 	Groups            []string `json:"groups"`
 	Certificates      []string `json:"certificates"`
+	Clients           string   `json:"client_certificates"` // off, request or require
 	ConnectionsActive int      `json:"connections_active"`
 }
 

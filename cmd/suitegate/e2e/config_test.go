@@ -45,6 +45,7 @@ type listenerConfig struct {
 	Certificates       []string          `yaml:"certificates,omitempty"`
 	ServerName         string            `yaml:"server_name,omitempty"`
 	DefaultCertificate string            `yaml:"default_certificate,omitempty"`
+	ClientCertificates map[string]any    `yaml:"client_certificates,omitempty"`
 	Upstream           string            `yaml:"upstream,omitempty"`
 	Upstreams          map[string]string `yaml:"upstreams,omitempty"`
 	HandshakeTimeout   string            `yaml:"handshake_timeout,omitempty"`
