@@ -79,6 +79,7 @@ func Check(config *configs.Config, logger *slog.Logger) ([]Effective, configs.Er
 		effective[i] = r.effective()
 		effective[i].Partly = r.partlyServed(names)
 		warnings = append(warnings, r.warnings(config, effective[i], names)...)
+		warnings = append(warnings, r.clientWarnings(config)...)
 	}
 	warnings.Sort()
 	return effective, warnings, nil

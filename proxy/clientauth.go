@@ -56,9 +56,9 @@ func (s *Server) watchClientAuth(previous *generation) {
 	ctx, cancel := context.WithCancel(context.Background())
 	current := s.current
 	current.stopWatching = cancel
-	current.staleCRLs = make(map[clientauth.CRL]bool)
+	current.warned = make(map[string]bool)
 	s.Metrics.ClientCRLs(current.nextUpdates())
-	s.warnStaleCRLs(current)
+	s.warnAboutClients(current)
 	if !current.authenticates() {
 		return
 	}
@@ -93,7 +93,7 @@ func (s *Server) refreshClientAuth(g *generation) {
 			continue
 		}
 		s.Metrics.ClientAuthReloaded(r.Name, true)
-		s.log().Info("files about clients have changed", "listener", r.Name, "crls", len(r.clients.CRLs()))
+		s.log().Info("files about clients have changed", "listener", r.Name)
 		s.mu.Lock()
 		if s.current == g {
 			s.setTickets(g.tickets, time.Now()) // their scope has the authorities in it
@@ -101,24 +101,33 @@ func (s *Server) refreshClientAuth(g *generation) {
 		}
 		s.mu.Unlock()
 	}
-	s.warnStaleCRLs(g)
+	s.warnAboutClients(g)
 }
 
-// warnStaleCRLs says once of each CRL that it is out of date.
-func (s *Server) warnStaleCRLs(g *generation) {
+// warnAboutClients says once of each thing that keeps clients out that it does.
+func (s *Server) warnAboutClients(g *generation) {
 	for _, r := range g.routes {
 		if r.clients == nil {
 			continue
 		}
-		for _, crl := range r.clients.CRLs() {
-			if g.staleCRLs[crl] || time.Now().Before(crl.NextUpdate) {
-				continue
+		for _, concern := range r.clients.Concerns() {
+			if text := r.Name + " " + concern.Error(); !g.warned[text] {
+				g.warned[text] = true
+				s.log().Warn("client certificates", "listener", r.Name, "setting", concern.Field, "concern", concern.Err)
 			}
-			g.staleCRLs[crl] = true
-			s.log().Warn("a CRL is stale", "listener", r.Name, "file", crl.File, "issuer", crl.Issuer,
-				"next_update", crl.NextUpdate, "stale_crl", r.ClientCertificates.StaleCRL)
 		}
 	}
+}
+
+// clientWarnings are the same for a person who asks, with their positions.
+func (r *route) clientWarnings(config *configs.Config) (list configs.Errors) {
+	if r.clients == nil {
+		return nil
+	}
+	for _, concern := range r.clients.Concerns() {
+		list = append(list, configs.Error{Pos: config.Position("listeners", r.Name, "client_certificates."+concern.Field), Reason: concern.Err.Error()})
+	}
+	return list
 }
 
 // authenticates says whether any client is asked for a certificate.
@@ -138,10 +147,8 @@ func (g *generation) nextUpdates() map[string]time.Time {
 		if r.clients == nil {
 			continue
 		}
-		for _, crl := range r.clients.CRLs() {
-			if first, ok := updates[r.Name]; !ok || crl.NextUpdate.Before(first) {
-				updates[r.Name] = crl.NextUpdate
-			}
+		if first := r.clients.NextUpdate(); !first.IsZero() {
+			updates[r.Name] = first
 		}
 	}
 	return updates

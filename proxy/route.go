@@ -45,8 +45,8 @@ type generation struct {
 	tickets     *certs.TicketKeys // of the generation before, if the schedule is the same
 	stopTickets context.CancelFunc
 
-	stopWatching context.CancelFunc      // the files about clients
-	staleCRLs    map[clientauth.CRL]bool // that were warned of
+	stopWatching context.CancelFunc // the files about clients
+	warned       map[string]bool    // of what about them
 }
 
 func (g *generation) close() error { return g.store.Close() }

@@ -22,7 +22,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -216,26 +215,4 @@ func (v *Verifier) judge(t *trust, chain []*x509.Certificate, now time.Time) *Re
 		return nil
 	}
 	return stale
-}
-
-// A CRL as [Verifier.CRLs] lists it.
-type CRL struct {
-	File       string
-	Issuer     string // RFC 4514
-	NextUpdate time.Time
-	Revoked    int // certificates on it
-}
-
-// CRLs are those in use, in order of their files.
-func (v *Verifier) CRLs() []CRL {
-	var list []CRL
-	for _, ofIssuer := range v.trust.Load().crls {
-		for _, c := range ofIssuer {
-			list = append(list, CRL{File: c.file, Issuer: formatDN(c.list.RawIssuer), NextUpdate: c.list.NextUpdate, Revoked: len(c.revoked)})
-		}
-	}
-	slices.SortFunc(list, func(a, b CRL) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Issuer, b.Issuer), a.NextUpdate.Compare(b.NextUpdate))
-	})
-	return list
 }
