@@ -23,7 +23,7 @@ import (
 
 // authority is a certificate authority of the tests' own, with what it issued
 // for the gateway: "rsa" and "ecdsa" for localhost, and "other" for
-// other.example, of RSA.
+// other.example and "wild" for *.wild.example, of RSA.
 type authority struct {
 	dir   string
 	root  string // PEM file that clients trust
@@ -78,7 +78,7 @@ var newAuthority = sync.OnceValues(func() (*authority, error) {
 	for serial, certificate := range []struct {
 		name, host string
 		key        crypto.Signer
-	}{{"rsa", "localhost", rsaKey}, {"ecdsa", "localhost", ecdsaKey}, {"other", "other.example", rsaKey}} {
+	}{{"rsa", "localhost", rsaKey}, {"ecdsa", "localhost", ecdsaKey}, {"other", "other.example", rsaKey}, {"wild", "*.wild.example", rsaKey}} {
 		if err := a.leaf(certificate.name, certificate.host, int64(serial)+2, certificate.key); err != nil {
 			return nil, err
 		}
