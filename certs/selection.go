@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/suitegate/suitegate/policy"
@@ -53,8 +52,8 @@ func (s snapshot) add(cert *Certificate) {
 	}
 	for _, name := range serverNames(cert.Leaf) {
 		into := ix.exact
-		if suffix, ok := strings.CutPrefix(name, "*"); ok {
-			name, into = suffix, ix.wildcard
+		if strings.HasPrefix(name, "*.") { // and not "*", which is for nobody
+			name, into = name[1:], ix.wildcard
 		}
 		if into[name] == nil {
 			into[name] = cert
@@ -163,23 +162,4 @@ func lookup(serverName string) (name, parent string) {
 		parent = name[dot:]
 	}
 	return name, parent
-}
-
-// KeyTypes returns the types of key that the named sources have to offer,
-// each once, in the order of the sources.
-func (s *Store) KeyTypes(sources []string) []policy.KeyType {
-	var keys []policy.KeyType
-	for _, name := range sources {
-		for _, src := range s.sources {
-			if src.name() != name {
-				continue
-			}
-			for _, key := range src.keyTypes() {
-				if !slices.Contains(keys, key) {
-					keys = append(keys, key)
-				}
-			}
-		}
-	}
-	return keys
 }

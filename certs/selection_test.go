@@ -76,13 +76,6 @@ func TestSelect(t *testing.T) {
 			}
 		})
 	}
-
-	if diff := cmp.Diff([]policy.KeyType{policy.ECDSAP384, policy.RSA, policy.ECDSAP256}, s.KeyTypes([]string{"p384", "rsa", "gone", "ec", "ec2"})); diff != "" {
-		t.Errorf("KeyTypes: %s", diff)
-	}
-	if got := s.KeyTypes(nil); got != nil {
-		t.Errorf("KeyTypes(nil) = %v", got)
-	}
 }
 
 // The types of key for a name, from which policy chooses, are those with which
@@ -93,13 +86,14 @@ func TestMatch(t *testing.T) {
 		sourceOfFiles(t, "rsa", rsa2048(), "a.example", "both.example"),
 		sourceOfFiles(t, "ec", newECDSA(elliptic.P256()), "b.example", "both.example", "*.wild.example", "192.0.2.1", "2001:db8::1"),
 		sourceOfFiles(t, "ec384", p384, "x.wild.example"),
+		sourceOfFiles(t, "star", p384, "*", "*x.example"),
 		{Name: "noname", Files: &Files{
 			Certificate: write(t, "tls.crt", certPEM(issue(t, p384, nil, func(c *x509.Certificate) { c.EmailAddresses = []string{"a@b.example"} }))),
 			Key:         write(t, "tls.key", keyPEM(t, p384)),
 		}},
 	}})
 	rsaKey, p256Key, p384Key := policy.Keys(policy.RSA), policy.Keys(policy.ECDSAP256), policy.Keys(policy.ECDSAP384)
-	all := []string{"rsa", "ec", "ec384", "gone", "noname"}
+	all := []string{"rsa", "ec", "ec384", "gone", "star", "noname"}
 	for _, tt := range []struct {
 		serverName string
 		sources    []string
@@ -117,6 +111,9 @@ func TestMatch(t *testing.T) {
 		{"wild.example", all, rsaKey | p256Key | p384Key, false},
 		{"192.0.2.1", all, p256Key, true},
 		{"192.0.2.2", all, rsaKey | p256Key | p384Key, false},
+		{"2001:db8::2", all, rsaKey | p256Key | p384Key, false},
+		{"localhost", all, rsaKey | p256Key | p384Key, false},
+		{"yx.example", all, rsaKey | p256Key | p384Key, false}, // no part of a label
 		{"2001:DB8:0:0:0:0:0:1", all, p256Key, true},
 		{"", all, rsaKey | p256Key | p384Key, false}, // not the one without a name
 		{"b.example", []string{"rsa"}, rsaKey, false},
@@ -129,7 +126,7 @@ func TestMatch(t *testing.T) {
 		}
 		for _, key := range keys.Types() {
 			cert, err := s.Select(tt.sources, tt.serverName, key)
-			if err != nil || cert.Source == "noname" || named && cert.Leaf.VerifyHostname(strings.TrimSuffix(tt.serverName, ".")) != nil {
+			if err != nil || cert.Source == "noname" || cert.Source == "star" || named && cert.Leaf.VerifyHostname(strings.TrimSuffix(tt.serverName, ".")) != nil {
 				t.Errorf("%q in %q: %v leads to %q, %v", tt.serverName, tt.sources, key, cert.Source, err)
 			}
 		}

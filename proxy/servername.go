@@ -76,8 +76,8 @@ func (r *route) refuseName(hello *clienthello.Hello) error {
 // defaultServesNobody says why not one suite can be served to clients that get
 // the default certificate, if so.
 func (r *route) defaultServesNobody() string {
-	if r.DefaultCertificate == "" {
-		return "" // all of them together can serve something
+	if r.DefaultCertificate == "" || r.ServerName == configs.ServerNameRequired {
+		return "" // all of them together can serve something; or nobody gets it
 	}
 	p := r.partly(r.defaultKeys())
 	if len(p.Policy.TLS13)+len(p.Policy.TLS12) > 0 {
