@@ -115,10 +115,9 @@ func Open(settings Settings) (*Verifier, error) {
 
 // Refresh reads what has changed of the files and looks as it did at the last
 // Refresh, so that nobody is caught writing: it is to be called every now and
-// then. What cannot be used leaves in
-// place what was there before; the error joins a [*SettingError] for each such
-// file, once for each change of it. changed says that something has taken the
-// place of something else.
+// then. What cannot be used leaves in place what was there before; the error
+// joins a [*SettingError] for each such file, once for each change of it.
+// changed says that something has taken the place of something else.
 func (v *Verifier) Refresh() (changed bool, err error) {
 	v.refreshing.Lock()
 	defer v.refreshing.Unlock()
@@ -141,8 +140,7 @@ func (v *Verifier) Authorities() *x509.CertPool { return v.trust.Load().named }
 
 // Scope is a digest of what decides who is let in: the settings, whatever their
 // files are called, and the bundle as it is now. The content of CRLs is not part
-// of it. What one scope has let in may be a
-// stranger in another.
+// of it. Who was let in by one scope may be a stranger to another.
 func (v *Verifier) Scope() [sha256.Size]byte {
 	h := sha256.New()
 	s := v.settings
@@ -177,8 +175,7 @@ func (v *Verifier) Verify(version uint16, chain []*x509.Certificate) error {
 			why = nil
 			break
 		}
-		// Of several, what would let somebody in who is known to be revoked
-		// is the one to hear of.
+		// Of several reasons, revocation is the one to hear of.
 		if why == nil || refusal.reason == ReasonRevoked {
 			why = refusal
 		}

@@ -110,19 +110,28 @@ func parseSignedCRLs(path string, data []byte, authorities []*x509.Certificate) 
 	}
 	for _, c := range list {
 		c.file = path
-		var namesakes int
-		signed := slices.ContainsFunc(authorities, func(a *x509.Certificate) bool {
-			if !bytes.Equal(a.RawSubject, c.list.RawIssuer) {
-				return false
-			}
-			namesakes++
-			return c.isOf(a)
-		})
-		if namesakes > 0 && !signed {
-			return nil, fmt.Errorf("the signature of the CRL of %s is not its issuer's", quote(formatDN(c.list.RawIssuer)))
+		if err := c.checkIssuer(authorities); err != nil {
+			return nil, fmt.Errorf("the signature of the CRL of %s is not its issuer's: %w", quote(formatDN(c.list.RawIssuer)), err)
 		}
 	}
 	return list, nil
+}
+
+// checkIssuer says why none of the authorities that have the issuer's name has
+// signed a CRL; nil is that one has, or none has the name.
+func (c *crl) checkIssuer(authorities []*x509.Certificate) (err error) {
+	for _, a := range authorities {
+		if !bytes.Equal(a.RawSubject, c.list.RawIssuer) {
+			continue
+		}
+		if c.isOf(a) {
+			return nil
+		}
+		if err = c.list.CheckSignatureFrom(a); err == nil {
+			err = errors.New("its key identifier is that of another key")
+		}
+	}
+	return err
 }
 
 // list lists a directory anew, and says whether files have gone. A path that is
