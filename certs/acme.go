@@ -105,17 +105,20 @@ type acmeSettings struct {
 	roots   *x509.CertPool // nil for the system's
 	account *acme.EAB
 
+	noStapling bool
+
 	// fingerprint is of what the files and variables hold, so that a reload
 	// takes notice of a change.
 	fingerprint [sha256.Size]byte
 }
 
-func newACME(name string, settings ACME) (source, []error) {
+func newACME(src Source) (source, []error) {
+	name, settings := src.Name, *src.ACME
 	var errs []error
 	mistake := func(field, format string, args ...any) {
 		errs = append(errs, &SourceError{Source: name, Field: field, Err: fmt.Errorf(format, args...)})
 	}
-	s := &acmeSource{entry: name, settings: acmeSettings{ACME: settings}}
+	s := &acmeSource{entry: name, settings: acmeSettings{ACME: settings, noStapling: src.NoStapling}}
 	if len(settings.Names) == 0 {
 		mistake("acme.names", "no name is set")
 	} else {
@@ -218,7 +221,7 @@ func (a *acmeSettings) key() string {
 	if err != nil {
 		panic("certs: ACME settings: " + err.Error()) // only for types that JSON does not have
 	}
-	return fmt.Sprintf("%s %x", text, a.fingerprint)
+	return fmt.Sprintf("%s %t %x", text, a.noStapling, a.fingerprint)
 }
 
 func (s *acmeSource) name() string    { return s.entry }

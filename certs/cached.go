@@ -2,6 +2,8 @@ package certs
 
 import (
 	"bytes"
+	"crypto/tls"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 
@@ -20,7 +22,8 @@ type cached struct {
 }
 
 // find returns the newest certificate that the cache has, or what it found
-// before if that is the one, or if the cache has none.
+// before if that is the one, or if the cache has none, or if the newest must
+// not be served yet.
 func (c *cached) find(cache *certmagic.Cache) *Certificate {
 	var newest *certmagic.Certificate
 	for _, cert := range cache.AllMatchingCertificates(c.lookup) {
@@ -28,14 +31,32 @@ func (c *cached) find(cache *certmagic.Cache) *Certificate {
 			newest = &cert
 		}
 	}
-	if newest != nil && !c.shows(newest) {
-		c.current = &Certificate{Certificate: &newest.Certificate, Source: c.source, Key: c.key}
+	if newest == nil {
+		return c.current
+	}
+	now := time.Now()
+	next := newest.Certificate
+	next.OCSPStaple = freshStaple(next.OCSPStaple, now)
+	if c.shows(&next) {
+		return c.current
+	}
+	found := &Certificate{Certificate: &next, Source: c.source, Key: c.key}
+	if !found.Unstapled() || !c.serves(now) {
+		c.current = found
 	}
 	return c.current
 }
 
+// serves says whether the current certificate can go on being served.
+func (c *cached) serves(now time.Time) bool {
+	if c.current == nil || now.After(c.current.Leaf.NotAfter) {
+		return false
+	}
+	return !mustStaple(c.current.Leaf) || freshStaple(c.current.OCSPStaple, now) != nil
+}
+
 // shows says whether the current certificate is this one, staple and all.
-func (c *cached) shows(cert *certmagic.Certificate) bool {
+func (c *cached) shows(cert *tls.Certificate) bool {
 	return c.current != nil && bytes.Equal(c.current.Leaf.Raw, cert.Leaf.Raw) && bytes.Equal(c.current.OCSPStaple, cert.OCSPStaple)
 }
 

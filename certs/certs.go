@@ -20,6 +20,10 @@ type Source struct {
 	Files      *Files
 	SelfSigned *SelfSigned
 	ACME       *ACME
+
+	// NoStapling does without the OCSP responses that are fetched and stapled
+	// where a certificate names a responder.
+	NoStapling bool
 }
 
 // Files are the paths of a certificate and its key: two PEM files, one PEM
@@ -201,11 +205,11 @@ func readSource(src Source, logger *slog.Logger) (source, []error) {
 	case given != 1:
 		return nil, []error{&SourceError{Source: src.Name, Err: fmt.Errorf("has %d of files, self_signed and acme: one of them is needed", given)}}
 	case src.Files != nil:
-		return newFileSource(src.Name, *src.Files, logger)
+		return newFileSource(src, logger)
 	case src.SelfSigned != nil:
 		return newSelfSigned(src.Name, *src.SelfSigned)
 	}
-	return newACME(src.Name, *src.ACME)
+	return newACME(src)
 }
 
 func (cfg Config) logger() *slog.Logger {

@@ -10,8 +10,9 @@
 //
 // # Network
 //
-// Nothing here opens a connection. OCSP stapling and ACME renewal information
-// are switched off in certmagic, and no configuration has an ACME issuer.
+// OCSP responses are fetched for certificates that name a responder, and
+// certificates from the authorities of ACME sources. Nothing else here opens a
+// connection.
 //
 // # Storage
 //

@@ -27,8 +27,12 @@ type fileSource struct {
 	watch  fileWatch
 	logger *slog.Logger
 
+	noStapling bool
+
 	store  *Store
 	config *certmagic.Config
+
+	stapler *certmagic.Config // config, with OCSP responses
 
 	// mu is never held while certmagic's cache is asked, which asks back for
 	// hash.
@@ -38,14 +42,15 @@ type fileSource struct {
 	place *cached  // of pair
 }
 
-func newFileSource(name string, files Files, logger *slog.Logger) (source, []error) {
+func newFileSource(src Source, logger *slog.Logger) (source, []error) {
+	files := *src.Files
 	watch := newFileWatch(files.paths()...) // before they are read, so that no change is missed
-	pair, errs := readFiles(name, files)
+	pair, errs := readFiles(src.Name, files)
 	if len(errs) > 0 {
 		return nil, errs
 	}
 	files.warn(pair, logger)
-	return &fileSource{entry: name, files: files, key: pair.key, pair: pair, watch: watch, logger: logger}, nil
+	return &fileSource{entry: src.Name, files: files, noStapling: src.NoStapling, key: pair.key, pair: pair, watch: watch, logger: logger}, nil
 }
 
 func (f *fileSource) name() string               { return f.entry }
@@ -61,8 +66,11 @@ func (f *fileSource) certificates() []*Certificate {
 
 func (f *fileSource) open(ctx context.Context, s *Store) error {
 	f.store = s
-	f.config = certmagic.New(s.cache, s.newConfig(f.entry))
-	s.manage(f.config, func(cert certmagic.Certificate) bool { return f.has(cert.Hash()) })
+	template := s.newConfig(f.entry)
+	f.config = certmagic.New(s.cache, template)
+	template.OCSP, template.Storage = stapling(f.noStapling), stapleStorage{s.storage, slices.ContainsFunc(s.sources, source.writes)}
+	f.stapler = certmagic.New(s.cache, template)
+	s.manage(f.stapler, func(cert certmagic.Certificate) bool { return f.has(cert.Hash()) })
 	if err := f.put(ctx, f.pair); err != nil {
 		_, field := f.files.leaf()
 		return &SourceError{Source: f.entry, Field: field, Err: err}
@@ -78,14 +86,27 @@ func (f *fileSource) put(ctx context.Context, pair *keyPair) error {
 	if err != nil {
 		return err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.pair, f.hash = pair, hash
-	f.place = &cached{
+	place := &cached{
 		source: f.entry,
 		key:    f.key,
 		lookup: cacheName(pair.Leaf),
 		holds:  func(cert certmagic.Certificate) bool { return cert.Hash() == hash },
+	}
+	f.mu.Lock()
+	if f.place != nil {
+		place.current = f.place.current // for as long as the new one must not be served
+	}
+	f.mu.Unlock()
+	place.find(f.store.cache)
+	f.mu.Lock()
+	f.pair, f.hash, f.place = pair, hash, place
+	f.mu.Unlock()
+	if namesResponder(pair.Leaf) && !f.noStapling {
+		f.store.staple(f.store.cache, hash, func() error {
+			_, err := f.stapler.CacheUnmanagedTLSCertificate(context.Background(), pair.Certificate, nil)
+			f.store.discard(hash) // unless the files have not been replaced meanwhile
+			return err
+		})
 	}
 	return nil
 }

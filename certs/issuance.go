@@ -36,6 +36,7 @@ type line struct {
 	source    string
 	kind      acmeKind
 	config    *certmagic.Config
+	loader    *certmagic.Config // like config, for what is stored: asks no OCSP responder
 	solver    *certmagic.Config // like config, for challenges: silent, since anyone can try
 	issuer    *certmagic.ACMEIssuer
 	cache     *certmagic.Cache
@@ -73,7 +74,7 @@ func (p *Issuances) acquire(ctx context.Context, s *Store, src *acmeSource, kind
 		i = &issuance{line: l, name: name, stores: make(map[*Store]bool)}
 		i.place = cached{source: l.source, key: kind.key, lookup: name, holds: func(cert certmagic.Certificate) bool { return hasName(cert.Leaf, name) }}
 		i.ctx, i.cancel = context.WithCancel(context.Background())
-		i.load(ctx, s)
+		i.load(ctx, s, src.settings.noStapling)
 		l.issuances[name] = i
 	}
 	i.mu.Lock()
@@ -100,7 +101,7 @@ func (p *Issuances) release(i *issuance, s *Store) {
 	if last {
 		delete(p.lines, i.key)
 	}
-	patiently(func() {
+	patiently(closePatience, func() {
 		i.work.Wait()
 		if last {
 			i.cache.Stop()
@@ -111,10 +112,11 @@ func (p *Issuances) release(i *issuance, s *Store) {
 	}
 }
 
-// patiently waits for an end that a request under way may delay: for as long
-// as a person would.
-func patiently(end func()) {
-	const patience = 2 * time.Second
+// closePatience is how long Close waits for requests under way.
+const closePatience = 2 * time.Second
+
+// patiently waits for an end that a request under way may delay, but no longer.
+func patiently(patience time.Duration, end func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -151,7 +153,10 @@ func (p *Issuances) lineFor(s *Store, src *acmeSource, kind acmeKind) (*line, er
 	l.config = certmagic.New(l.cache, template)
 	l.issuer = certmagic.NewACMEIssuer(l.config, src.settings.issuerTemplate(p.stop, template.Logger))
 	l.config.Issuers = []certmagic.Issuer{l.issuer}
-	template.Issuers, template.OnEvent, template.Logger = l.config.Issuers, nil, zap.NewNop()
+	template.Issuers, template.OnEvent = l.config.Issuers, nil
+	template.OCSP.DisableStapling = true
+	l.loader = certmagic.New(l.cache, template)
+	template.Logger = zap.NewNop()
 	l.solver = certmagic.New(l.cache, template)
 	p.lines[key] = l
 	return l, nil
@@ -166,6 +171,7 @@ func (l *line) template(s *Store, settings *acmeSettings) certmagic.Config {
 	template.KeySource = certmagic.StandardKeyGenerator{KeyType: l.kind.generator}
 	template.MustStaple = settings.MustStaple
 	template.DisableARI = false
+	template.OCSP = stapling(settings.noStapling)
 	return template
 }
 
@@ -185,10 +191,18 @@ func (l *line) event(_ context.Context, event string, data map[string]any) error
 
 // load takes the certificate from the storage, if it is there. What is wrong
 // with it will be seen to by run.
-func (i *issuance) load(ctx context.Context, s *Store) {
-	_, err := i.config.CacheManagedCertificate(ctx, i.name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (i *issuance) load(ctx context.Context, s *Store, noStapling bool) {
+	cert, err := i.loader.CacheManagedCertificate(ctx, i.name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
 		i.logger.Warn("stored certificate is unusable", "certificate", i.source, "name", i.name, "key", i.kind.key.String(), "error", err)
+	case namesResponder(cert.Leaf) && !noStapling:
+		i.certificate() // before it leaves the cache for a moment
+		s.staple(i.cache, cert.Hash(), func() error {
+			_, err := i.config.CacheManagedCertificate(i.ctx, i.name)
+			return err
+		})
 	}
 }
 
@@ -286,7 +300,11 @@ func (s siteStorage) place(key string) string {
 	return key
 }
 
+// Store implements [certmagic.Storage].
 func (s siteStorage) Store(ctx context.Context, key string, value []byte) error {
+	if isStaple(key) {
+		return stapleStorage{s.Storage, true}.Store(ctx, key, value)
+	}
 	return s.Storage.Store(ctx, s.place(key), value)
 }
 

@@ -43,7 +43,11 @@ type Store struct {
 
 	refreshMu sync.Mutex     // held while a snapshot is made
 	opened    bool           // until then the sources are not to be asked
-	shown     []*Certificate // by the snapshot
+	shown     []*Certificate // by the snapshot, or held back
+	holding   []*Certificate // those of shown that are held back
+
+	held    atomic.Pointer[snapshot] // of holding; nil for none
+	staples sync.WaitGroup           // OCSP responses that are being fetched
 
 	reloaded func(source string, ok bool) // tells Config.Reloaded
 	ordered  func(source string, key policy.KeyType, renewal, ok bool)
@@ -104,10 +108,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.cache = certmagic.NewCache(certmagic.CacheOptions{GetConfigForCert: s.configFor, Logger: s.zap})
 	if err := s.load(ctx); err != nil {
 		s.closeSources()
-		s.cache.Stop()
+		patiently(closePatience, s.cache.Stop)
 		s.storage.close()
 		return nil, err
 	}
+	patiently(staplePatience, s.staples.Wait)
 	s.refreshMu.Lock()
 	s.opened = true
 	s.refreshMu.Unlock()
@@ -134,7 +139,10 @@ func (s *Store) Close() error {
 		s.stop()
 		<-s.stopped
 		s.closeSources()
-		s.cache.Stop()
+		patiently(closePatience, func() {
+			s.staples.Wait()
+			s.cache.Stop()
+		})
 		s.storage.close()
 	})
 	return nil
@@ -294,9 +302,15 @@ func (s *Store) refresh() {
 		return
 	}
 	next := make(snapshot)
+	var held []*Certificate
 	for _, cert := range certificates {
+		if cert.Unstapled() {
+			held = append(held, cert)
+			continue
+		}
 		next.add(cert)
 	}
+	s.hold(held)
 	s.shown = certificates
 	s.snapshot.Store(&next)
 }

@@ -111,7 +111,13 @@ type Certificate struct {
 	Files      *Files
 	SelfSigned *SelfSigned
 	ACME       *ACME
-	Pos        Pos
+
+	// NoStapling does without OCSP responses, which are otherwise fetched and
+	// stapled (RFC 6066 section 8) if the certificate names a responder: the
+	// reverse of the key ocsp_stapling. Default: false.
+	NoStapling bool
+
+	Pos Pos
 }
 
 // Files are where a certificate chain and its key are: Certificate and Key, both

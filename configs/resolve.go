@@ -72,7 +72,10 @@ func (r *resolver) certificate(f field[certificateKeys]) {
 	if k.Name.ok {
 		r.define(&r.certificates, string(k.Name.value), k.Name.node)
 	}
-	c := Certificate{Name: string(k.Name.value), Pos: r.pos(f.node)}
+	c := Certificate{Name: string(k.Name.value), NoStapling: !bool(k.Stapling.or(true)), Pos: r.pos(f.node)}
+	if k.Stapling.given() && k.SelfSigned.given() {
+		r.errorf(k.Stapling.key, "ocsp_stapling: self_signed certificates have no OCSP responder")
+	}
 	if k.Files.given() {
 		c.Files = r.files(k.Files)
 	}

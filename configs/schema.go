@@ -55,6 +55,7 @@ type certificateKeys struct {
 	Files      field[filesKeys]      `key:"files"`
 	SelfSigned field[selfSignedKeys] `key:"self_signed"`
 	ACME       field[acmeKeys]       `key:"acme"`
+	Stapling   field[toggle]         `key:"ocsp_stapling"`
 }
 
 type filesKeys struct {

@@ -66,6 +66,14 @@ func pending(serverName string) error {
 		err: fmt.Errorf("proxy: the certificate for server name %q has not been obtained yet", serverName)}
 }
 
+// heldBack is why a certificate that must be stapled is not served without: a
+// client that knows of the extension would refuse it, and one that does not
+// would take it even where it has been revoked.
+func heldBack(serverName string) error {
+	return &refusal{reason: "staple_missing", alert: alertInternalError,
+		err: fmt.Errorf("proxy: the certificate for server name %q needs a stapled OCSP response, and there is none", serverName)}
+}
+
 func acmeSource(a *configs.ACME) *certs.ACME {
 	if a == nil {
 		return nil

@@ -194,7 +194,7 @@ func newPool(name string, u configs.Upstream, m *metrics.Metrics) *upstream.Pool
 func certsConfig(config *configs.Config, logger *slog.Logger) certs.Config {
 	sources := make([]certs.Source, len(config.Certificates))
 	for i, c := range config.Certificates {
-		sources[i].Name = c.Name
+		sources[i].Name, sources[i].NoStapling = c.Name, c.NoStapling
 		if c.Files != nil {
 			sources[i].Files = &certs.Files{
 				Certificate: c.Files.Certificate, Key: c.Files.Key, PKCS12: c.Files.PKCS12,

@@ -36,12 +36,18 @@ func (r *route) candidatesFor(hello *clienthello.Hello) (candidates, error) {
 	if hello.ServerName != "" && r.store.Pending(r.Certificates, hello.ServerName) {
 		return candidates{}, pending(hello.ServerName)
 	}
+	if hello.ServerName != "" && r.store.HeldBack(r.Certificates, hello.ServerName) {
+		return candidates{}, heldBack(hello.ServerName)
+	}
 	if err := r.refuseName(hello); err != nil {
 		return candidates{}, err
 	}
 	keys, _ := r.store.Match(r.defaults, "")
 	if keys == 0 && r.store.Pending(r.defaults, "") {
 		return candidates{}, pending(hello.ServerName)
+	}
+	if keys == 0 && r.store.HeldBack(r.defaults, "") {
+		return candidates{}, heldBack(hello.ServerName)
 	}
 	return candidates{r.defaults, keys}, nil
 }
