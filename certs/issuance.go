@@ -3,7 +3,6 @@ package certs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -33,6 +32,7 @@ type Issuances struct {
 // certificate for a name.
 type line struct {
 	key       string
+	storage   *storage
 	source    string
 	kind      acmeKind
 	config    *certmagic.Config
@@ -65,7 +65,7 @@ type issuance struct {
 func (p *Issuances) acquire(ctx context.Context, s *Store, src *acmeSource, kind acmeKind, name string) (*issuance, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l, err := p.lineFor(s, src, kind)
+	l, err := p.lineFor(ctx, s, src, kind)
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +105,7 @@ func (p *Issuances) release(i *issuance, s *Store) {
 		i.work.Wait()
 		if last {
 			i.cache.Stop()
+			i.storage.close()
 		}
 	})
 	if len(p.lines) == 0 {
@@ -129,20 +130,30 @@ func patiently(patience time.Duration, end func()) {
 }
 
 // lineFor returns the line of a source and a kind of key.
-func (p *Issuances) lineFor(s *Store, src *acmeSource, kind acmeKind) (*line, error) {
-	key := strings.Join([]string{src.entry, string(kind.generator), fmt.Sprint(s.storage), src.settings.key()}, "\n")
+func (p *Issuances) lineFor(ctx context.Context, s *Store, src *acmeSource, kind acmeKind) (*line, error) {
+	key := strings.Join([]string{src.entry, string(kind.generator), s.storage.place(""), src.settings.key()}, "\n")
 	if l := p.lines[key]; l != nil {
 		return l, nil
+	}
+	// The store's own storage ends with the store.
+	storage, err := newStorage(s.config)
+	if err != nil {
+		return nil, err
+	}
+	if err := storage.check(ctx); err != nil {
+		storage.close()
+		return nil, err
 	}
 	if p.lines == nil {
 		p.lines = make(map[string]*line)
 	}
 	if len(p.lines) == 0 {
 		if err := p.stop.place(); err != nil {
+			storage.close()
 			return nil, err
 		}
 	}
-	l := &line{key: key, source: src.entry, kind: kind, logger: s.logger, ordered: s.ordered, issuances: make(map[string]*issuance)}
+	l := &line{key: key, storage: storage, source: src.entry, kind: kind, logger: s.logger, ordered: s.ordered, issuances: make(map[string]*issuance)}
 	l.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert:   func(certmagic.Certificate) (*certmagic.Config, error) { return l.config, nil },
 		RenewCheckInterval: src.settings.CheckInterval,
@@ -167,7 +178,7 @@ func (l *line) template(s *Store, settings *acmeSettings) certmagic.Config {
 	template := s.newConfig(l.source)
 	template.Logger = template.Logger.With(zap.String("key", l.kind.key.String()))
 	// With other settings, certmagic finds nothing there and asks for a new one.
-	template.Storage = siteStorage{s.storage, settings.variant(l.kind)}
+	template.Storage = siteStorage{l.storage, settings.variant(l.kind)}
 	template.KeySource = certmagic.StandardKeyGenerator{KeyType: l.kind.generator}
 	template.MustStaple = settings.MustStaple
 	template.DisableARI = false
@@ -342,9 +353,6 @@ func (s siteStorage) RenewLockLease(ctx context.Context, key string, lease time.
 	}
 	return nil
 }
-
-// String is for certmagic's log.
-func (s siteStorage) String() string { return fmt.Sprint(s.Storage) }
 
 // background replaces the context that a ClientHello made by hand does not have.
 func background(ctx context.Context) context.Context {

@@ -27,7 +27,8 @@ type Store struct {
 	cache    *certmagic.Cache
 	logger   *slog.Logger
 	zap      *zap.Logger
-	storage  *storage      // checked if a source writes to it
+	storage  *storage // checked if a source writes to it
+	config   Config
 	ca       *authority    // nil without self-signed sources
 	sources  []source      // in the order of the configuration; not changed after Open
 	acme     []*acmeSource // those of sources that are ACME
@@ -83,6 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		sources: sources,
 		logger:  cfg.logger(),
 		storage: storage,
+		config:  cfg,
 		zap:     newZapLogger(cfg.logger()),
 		stopped: make(chan struct{}),
 
