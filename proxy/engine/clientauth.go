@@ -58,7 +58,7 @@ func (c *pinnedConn) authenticated(config *tls.Config, auth ClientAuth) *tls.Con
 		}
 		err := auth.Verify(state.Version, state.PeerCertificates)
 		if err != nil {
-			c.exact.instead(refusalAlert(err), c.choice)
+			c.exact.alert = refusalAlert(err)
 		}
 		return err
 	}
@@ -112,12 +112,8 @@ const chainExtra = "suitegate client certificate "
 // long as the handshake takes.
 type exactAlert struct {
 	secret []byte
-	alert  uint8 // 0 while there is nothing to replace
-	choice Choice
+	alert  uint8 // to send instead of the bad_certificate that comes next; 0 for nothing
 }
-
-// instead makes alert take the place of the bad_certificate that comes next.
-func (e *exactAlert) instead(alert uint8, choice Choice) { e.alert, e.choice = alert, choice }
 
 // Write takes a line of the key log (draft-ietf-tls-keylogfile).
 func (e *exactAlert) Write(line []byte) (int, error) {
@@ -139,21 +135,22 @@ func (e *exactAlert) forget() {
 // badCertificate is a fatal alert of that description.
 var badCertificate = [...]byte{2, 42}
 
-// replace returns the record to send instead of one from crypto/tls.
-func (e *exactAlert) replace(record []byte) []byte {
+// replace returns the record to send instead of one from crypto/tls, in a
+// handshake of that version and suite.
+func (e *exactAlert) replace(record []byte, version, suite uint16) []byte {
 	const headerLen, typeAlert = 5, 21
 	if len(record) < headerLen {
 		return record
 	}
 	header, body := record[:headerLen], record[headerLen:]
 	alert := []byte{badCertificate[0], e.alert}
-	if e.choice.Version != tls.VersionTLS13 {
+	if version != tls.VersionTLS13 {
 		if header[0] == typeAlert && bytes.Equal(body, badCertificate[:]) {
 			return append(bytes.Clone(header), alert...)
 		}
 		return record
 	}
-	aead, iv, err := trafficCipher(e.choice.Suite, e.secret)
+	aead, iv, err := trafficCipher(suite, e.secret)
 	if err != nil {
 		return record
 	}

@@ -71,7 +71,7 @@ func (c *pinnedConn) suitePicked() {
 func (c *pinnedConn) Write(b []byte) (int, error) {
 	c.suitePicked()
 	if c.exact.alert != 0 {
-		b = c.exact.replace(b) // of the same length
+		b = c.exact.replace(b, c.choice.Version, c.choice.Suite) // of the same length
 	}
 	return c.Conn.Write(b)
 }

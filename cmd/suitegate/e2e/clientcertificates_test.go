@@ -160,9 +160,18 @@ func (p *clientPKI) revoke(t *testing.T, names ...string) (file string) {
 // startClientsGateway requires certificates.
 func startClientsGateway(t *testing.T, p *clientPKI) *gateway {
 	t.Helper()
+	var all policyConfig
+	for _, way := range clientWays {
+		if way.version == "TLSv1.3" {
+			all.TLS13 = append(all.TLS13, way.suite.iana)
+		} else {
+			all.TLS12 = append(all.TLS12, way.suite.iana)
+		}
+	}
 	return startGateway(t, config{
+		Policies:  map[string]policyConfig{"all": all},
 		Upstreams: map[string]upstreamConfig{"echo": {Nodes: []string{stubBroker(t, echoLine)}}},
-		Listeners: []listenerConfig{{Name: "clients", Protocol: "tcp", Policy: "activemq", Upstream: "echo", ClientCertificates: map[string]any{
+		Listeners: []listenerConfig{{Name: "clients", Protocol: "tcp", Policy: "all", Upstream: "echo", ClientCertificates: map[string]any{
 			"mode": "require", "ca": p.file("ca.crt"), "crl": []string{p.revoke(t, "revoked")}, "allow": map[string][]string{"dns": {"*.sensors.example"}},
 		}}},
 	})
@@ -176,8 +185,12 @@ var clientWays = []struct {
 }{
 	{"TLSv1.2", suite{"TLS_DHE_RSA_WITH_AES_256_GCM_SHA384", "DHE-RSA-AES256-GCM-SHA384", own}, []string{"-tls1_2", "-cipher", "DHE-RSA-AES256-GCM-SHA384"}},
 	{"TLSv1.2", rabbitmqSuites[0], []string{"-tls1_2", "-cipher", rabbitmqSuites[0].openssl}},
-	{"TLSv1.3", tls13[0], []string{"-tls1_3"}},
+	{"TLSv1.3", tls13[0], []string{"-tls1_3", "-ciphersuites", tls13[0].openssl}},
+	{"TLSv1.3", tls13[1], []string{"-tls1_3", "-ciphersuites", tls13[1].openssl}},
+	{"TLSv1.3", chacha20, []string{"-tls1_3", "-ciphersuites", chacha20.openssl}},
 }
+
+var chacha20 = suite{"TLS_CHACHA20_POLY1305_SHA256", "TLS_CHACHA20_POLY1305_SHA256", standard}
 
 // wantVisit holds the log line of a client against what should become of it.
 func wantVisit(t *testing.T, line record, s suite, name, alert, reason string) {
