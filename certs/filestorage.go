@@ -35,7 +35,7 @@ type fileStorage struct {
 const lockPoll = 100 * time.Millisecond
 
 // secretDirs are directories of the storage that hold keys.
-var secretDirs = [...]string{"acme", "authority", "certificates", "tickets"}
+var secretDirs = [...]string{"acme", "authority", "certificates", ticketDir}
 
 func newFileStorage(dir string) *fileStorage {
 	return &fileStorage{FileStorage: &certmagic.FileStorage{Path: dir}, held: make(map[string]*flock.Flock)}

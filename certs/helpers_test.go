@@ -43,6 +43,9 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m,
+		// A client of Redis that could not connect looks once a second whether it
+		// was closed.
+		goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"),
 		goleak.Cleanup(func(code int) {
 			os.RemoveAll(warmDir)
 			os.Exit(code)

@@ -58,16 +58,21 @@ func (s TicketSchedule) first(now time.Time) int64 { return s.epoch(now.Add(-s.L
 // a ticket of before. Its methods may be called from several goroutines.
 type TicketKeys struct {
 	schedule TicketSchedule
+	fleet    *ticketFleet // nil if the secrets are this process's own
 
 	mu      sync.Mutex
-	secrets map[int64]ticketSecret // by epoch
+	secrets map[int64]ticketSecrets // by epoch
 }
 
 type ticketSecret [32]byte
 
-// NewTicketKeys returns keys without a past.
+// ticketSecrets are those of one epoch: the fleet's, or the process's own where
+// there is no fleet or its storage fails, or both where it failed for a while.
+type ticketSecrets struct{ fleet, own *ticketSecret }
+
+// NewTicketKeys returns keys of the process's own, without a past.
 func NewTicketKeys(schedule TicketSchedule) *TicketKeys {
-	return &TicketKeys{schedule: schedule.withDefaults(), secrets: make(map[int64]ticketSecret)}
+	return &TicketKeys{schedule: schedule.withDefaults(), secrets: make(map[int64]ticketSecrets)}
 }
 
 // Keys returns the keys for one scope at a time, in the order of
@@ -82,25 +87,40 @@ func (t *TicketKeys) Keys(scope string, now time.Time) [][32]byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.forget(now)
-	current := t.schedule.epoch(now)
-	if _, ok := t.secrets[current]; !ok {
-		var secret ticketSecret
-		rand.Read(secret[:]) // never fails
-		t.secrets[current] = secret
+	var keys [][32]byte
+	add := func(secrets ...*ticketSecret) {
+		for _, secret := range secrets {
+			if secret != nil {
+				keys = append(keys, ticketKey(*secret, scope))
+			}
+		}
 	}
-	keys := [][32]byte{ticketKey(t.secrets[current], scope)}
+	current := t.schedule.epoch(now)
+	secrets := t.secrets[current]
+	if secrets.fleet == nil && secrets.own == nil {
+		secrets.own = newTicketSecret()
+		t.secrets[current] = secrets
+	}
+	add(secrets.fleet, secrets.own)
+	// The one after is there for gateways whose clocks are ahead.
 	for _, epoch := range slices.Backward(slices.Sorted(maps.Keys(t.secrets))) {
 		if epoch != current {
-			keys = append(keys, ticketKey(t.secrets[epoch], scope))
+			add(t.secrets[epoch].fleet, t.secrets[epoch].own)
 		}
 	}
 	return keys
 }
 
+func newTicketSecret() *ticketSecret {
+	secret := new(ticketSecret)
+	rand.Read(secret[:]) // never fails
+	return secret
+}
+
 // forget destroys what is too old.
 func (t *TicketKeys) forget(now time.Time) {
 	first := t.schedule.first(now)
-	maps.DeleteFunc(t.secrets, func(epoch int64, _ ticketSecret) bool { return epoch < first })
+	maps.DeleteFunc(t.secrets, func(epoch int64, _ ticketSecrets) bool { return epoch < first })
 }
 
 func ticketKey(secret ticketSecret, scope string) [32]byte {
@@ -111,18 +131,35 @@ func ticketKey(secret ticketSecret, scope string) [32]byte {
 	return [32]byte(key)
 }
 
-// Keep calls changed, on this goroutine, each time that [TicketKeys.Keys] has
-// other keys to give, until ctx is done.
+// Keep calls changed, on this goroutine, each time that [TicketKeys.Keys] may
+// have other keys to give, until ctx is done. Keys of a fleet are closed then.
 func (t *TicketKeys) Keep(ctx context.Context, changed func()) {
+	defer t.Close()
 	for {
-		timer := time.NewTimer(time.Until(t.next(time.Now())))
+		now := time.Now()
+		next := t.next(now)
+		if retry := t.fleet.retry(now); !retry.IsZero() && retry.Before(next) {
+			next = retry
+		}
+		timer := time.NewTimer(time.Until(next))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return
 		case <-timer.C:
-			changed()
+			changed() // not after the storage, which may take its time
+			if t.fleet != nil {
+				t.fleet.refresh(ctx, t, time.Now())
+				changed()
+			}
 		}
+	}
+}
+
+// Close gives up the storage of a fleet. It is for keys that nobody keeps.
+func (t *TicketKeys) Close() {
+	if t.fleet != nil {
+		t.fleet.storage.close()
 	}
 }
 

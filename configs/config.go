@@ -28,6 +28,7 @@ const (
 	DefaultMaxConnections    = 0 // no limit
 	DefaultTicketRotation    = 12 * time.Hour
 	DefaultTicketLifetime    = 24 * time.Hour
+	DefaultTicketsShared     = false
 	DefaultSessionTickets    = true
 )
 
@@ -103,6 +104,10 @@ type Tickets struct {
 	// kept after it has ceased to encrypt: at most 7 days (RFC 8446 §4.6.1) and
 	// 50 rotations. Default: DefaultTicketLifetime (24 h).
 	Lifetime time.Duration
+
+	// Shared keeps the keys in the storage, for all gateways that have the same
+	// storage and rotation. Default: DefaultTicketsShared (false).
+	Shared bool
 }
 
 // Certificate is a certificate with its key, from exactly one source.

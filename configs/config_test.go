@@ -93,7 +93,7 @@ admin: {address: "[::1]:9090"}
 log: {format: text, level: debug}
 storage: state
 drain_timeout: 1m30s
-tickets: {rotation: 1h, lifetime: 20h}
+tickets: {rotation: 1h, lifetime: 20h, shared: true}
 certificates:
   - {name: rsa, self_signed: {}}
   - {name: ecdsa, self_signed: {names: ["*.example.com", "2001:db8::1"]}}
@@ -129,7 +129,7 @@ listeners:
 		Log:          Log{Format: "text", Level: "debug"},
 		Storage:      "dir/state",
 		DrainTimeout: 90 * time.Second,
-		Tickets:      Tickets{Rotation: time.Hour, Lifetime: 20 * time.Hour},
+		Tickets:      Tickets{Rotation: time.Hour, Lifetime: 20 * time.Hour, Shared: true},
 		Certificates: []Certificate{
 			{Name: "rsa", SelfSigned: &SelfSigned{Names: []string{"localhost", "127.0.0.1", "::1"}}, Pos: Pos{"dir/suitegate.yml", 8, 5}},
 			{Name: "ecdsa", SelfSigned: &SelfSigned{Names: []string{"*.example.com", "2001:db8::1"}}, Pos: Pos{"dir/suitegate.yml", 9, 5}},

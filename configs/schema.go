@@ -18,6 +18,7 @@ type document struct {
 type ticketKeys struct {
 	Rotation field[duration] `key:"rotation"`
 	Lifetime field[duration] `key:"lifetime"`
+	Shared   field[toggle]   `key:"shared"`
 }
 
 type storageKeys struct {

@@ -15,7 +15,11 @@ const (
 )
 
 func (r *resolver) tickets(k ticketKeys) {
-	t := Tickets{Rotation: durationOr(k.Rotation, DefaultTicketRotation), Lifetime: durationOr(k.Lifetime, DefaultTicketLifetime)}
+	t := Tickets{
+		Rotation: durationOr(k.Rotation, DefaultTicketRotation),
+		Lifetime: durationOr(k.Lifetime, DefaultTicketLifetime),
+		Shared:   bool(k.Shared.or(DefaultTicketsShared)),
+	}
 	r.cfg.Tickets = t
 	switch {
 	case t.Rotation < minTicketRotation:

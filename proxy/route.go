@@ -42,7 +42,7 @@ type generation struct {
 	store  *certs.Store
 	routes []*route // in the order of config.Listeners
 
-	tickets     *certs.TicketKeys // of the generation before, if the schedule is the same
+	tickets     *certs.TicketKeys // see openTickets
 	stopTickets context.CancelFunc
 
 	stopWatching context.CancelFunc // the files about clients

@@ -112,8 +112,8 @@ func (s *secrets) addKey(t *testing.T, what string, key crypto.PrivateKey) {
 	}
 }
 
-// addFile adds the private keys in a PEM file, and the lines of the file, and
-// reports whether there are any.
+// addFile adds the private keys and ticket secrets in a PEM file, and reports
+// whether there are any.
 func (s *secrets) addFile(t *testing.T, path string) (found bool) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -125,7 +125,7 @@ func (s *secrets) addFile(t *testing.T, path string) (found bool) {
 		if block, data = pem.Decode(data); block == nil {
 			return found
 		}
-		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+		if !strings.HasSuffix(block.Type, "PRIVATE KEY") && block.Type != "SUITEGATE TICKET SECRET" {
 			continue
 		}
 		found = true
@@ -138,7 +138,7 @@ func (s *secrets) addFile(t *testing.T, path string) (found bool) {
 	}
 }
 
-// addStorage adds all private keys below a directory that the gateway writes
+// addStorage adds all that addFile finds below a directory that the gateway writes
 // to, and says how many files have some.
 func (s *secrets) addStorage(t *testing.T, dir string) (files int) {
 	t.Helper()
@@ -274,8 +274,8 @@ func TestSecretsAreKept(t *testing.T) {
 		}
 	}
 
-	if n := s.secrets.addStorage(t, s.storage); n != 3 { // root, RSA, ECDSA
-		t.Errorf("%d files with keys in the storage, want 3", n)
+	if n := s.secrets.addStorage(t, s.storage); n != 5 { // root, RSA, ECDSA, and the secrets of two rotations
+		t.Errorf("%d files with keys in the storage, want 5", n)
 	}
 	for _, r := range s.current.routes {
 		for i, key := range s.current.tickets.Keys(r.ticketScope(), time.Now()) {
@@ -309,6 +309,7 @@ func newSession(t *testing.T) *session {
 	s.addBundle(t)
 	s.yaml = fmt.Sprintf(`
 storage: %q
+tickets: {shared: true}
 admin: {address: "127.0.0.1:0"}
 certificates:
   - {name: own, self_signed: {names: [localhost, 127.0.0.1]}}
@@ -401,7 +402,7 @@ func (s *session) clients() (all []func(*testing.T)) {
 	const mqtt = "\x10\x2c\x00\x04MQTT\x04\xc2\x00\x3c\x00\x00\x00\x02me\x00\x1c" + password
 	for _, way := range ways {
 		for range 2 { // anew, and resumed
-			all = append(all, func(t *testing.T) { s.visits(way.version, way.suite)("tcp") })
+			all = append(all, func(t *testing.T) { s.visits(way.version, way.suite)(s.gateway, "tcp") })
 		}
 	}
 	refused := func(listener string, play func(*testing.T, *gateway, net.Conn) []byte) {

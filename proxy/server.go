@@ -83,8 +83,13 @@ func (s *Server) apply(config *configs.Config) error {
 	if err != nil {
 		return err
 	}
+	if err := s.openTickets(next); err != nil {
+		_ = next.close() // err is why
+		return err
+	}
 	fresh, err := s.bind(next)
 	if err != nil {
+		s.closeTickets(next)
 		_ = next.close() // err is why
 		return err
 	}

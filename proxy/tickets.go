@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/suitegate/suitegate/certs"
-	"github.com/suitegate/suitegate/configs"
 )
 
 // ticketScope is what a session ticket must never cross: a ticket may carry a
@@ -24,23 +23,49 @@ func (r *route) ticketScope() string {
 	return string(h.Sum(nil))
 }
 
-// keepTickets gives the current generation the ticket keys of the one before,
-// or new ones if they are to be kept in another way, and sees to it that they
-// are replaced in time.
-func (s *Server) keepTickets(previous *generation) {
-	current := s.current
-	if previous != nil && previous.config.Tickets == current.config.Tickets {
-		current.tickets, current.stopTickets = previous.tickets, previous.stopTickets
-		s.setTickets(current.tickets, s.loaded)
-		return
+// openTickets gives a generation the ticket keys of the current one, or others
+// if they are to be kept in another way. Those of a fleet are opened anew: they
+// are in the storage, whose settings may have changed.
+func (s *Server) openTickets(next *generation) error {
+	tickets := next.config.Tickets
+	schedule := certs.TicketSchedule{Rotation: tickets.Rotation, Lifetime: tickets.Lifetime}
+	switch {
+	case tickets.Shared:
+		var err error
+		next.tickets, err = certs.OpenTicketKeys(context.Background(), schedule, certs.Config{
+			Storage: next.config.Storage, Redis: redisConfig(next.config.Redis), StorageFailed: s.Metrics.StorageFailed, Logger: s.log(),
+		})
+		if err != nil {
+			return positioned(next.config, err)
+		}
+	case s.current != nil && s.current.config.Tickets == tickets:
+		next.tickets, next.stopTickets = s.current.tickets, s.current.stopTickets
+	default:
+		next.tickets = certs.NewTicketKeys(schedule)
 	}
+	return nil
+}
+
+// closeTickets undoes openTickets.
+func (s *Server) closeTickets(next *generation) {
+	if s.current == nil || next.tickets != s.current.tickets {
+		next.tickets.Close()
+	}
+}
+
+// keepTickets puts the ticket keys of the current generation to use, and sees to
+// it that they are replaced in time.
+func (s *Server) keepTickets(previous *generation) {
+	tickets := s.current.tickets
+	s.setTickets(tickets, s.loaded)
 	if previous != nil {
+		if previous.tickets == tickets {
+			return
+		}
 		previous.stopTickets()
 	}
-	tickets := certs.NewTicketKeys(ticketSchedule(current.config.Tickets))
 	ctx, cancel := context.WithCancel(context.Background())
-	current.tickets, current.stopTickets = tickets, cancel
-	s.setTickets(tickets, s.loaded)
+	s.current.stopTickets = cancel
 	s.departed.Go(func() {
 		tickets.Keep(ctx, func() {
 			s.mu.Lock()
@@ -59,8 +84,4 @@ func (s *Server) setTickets(tickets *certs.TicketKeys, now time.Time) {
 	for _, r := range s.current.routes {
 		r.engines.SetTicketKeys(tickets.Keys(r.ticketScope(), now))
 	}
-}
-
-func ticketSchedule(t configs.Tickets) certs.TicketSchedule {
-	return certs.TicketSchedule{Rotation: t.Rotation, Lifetime: t.Lifetime}
 }

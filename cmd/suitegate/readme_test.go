@@ -151,6 +151,7 @@ func TestREADMEConfiguration(t *testing.T) {
 		"log.level":                                 configs.DefaultLogLevel,
 		"drain_timeout":                             configs.DefaultDrainTimeout.String(),
 		"tickets.rotation":                          strings.TrimSuffix(configs.DefaultTicketRotation.String(), "0m0s"),
+		"tickets.shared":                            strconv.FormatBool(configs.DefaultTicketsShared),
 		"tickets.lifetime":                          strings.TrimSuffix(configs.DefaultTicketLifetime.String(), "0m0s"),
 		"policies.NAME.groups":                      "`" + joinStringers(policy.DefaultGroups(), "`, `") + "`",
 		"upstreams.NAME.connect_timeout":            configs.DefaultConnectTimeout.String(),
