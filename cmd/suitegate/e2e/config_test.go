@@ -12,7 +12,10 @@ import (
 type config struct {
 	Admin        map[string]string         `yaml:"admin"`
 	Log          map[string]string         `yaml:"log,omitempty"`
-	Storage      string                    `yaml:"storage"`
+	Storage      string                    `yaml:"-"`
+	Redis        string                    `yaml:"-"`       // address, instead of Storage
+	Where        any                       `yaml:"storage"` // made of the two
+	Tickets      map[string]any            `yaml:"tickets,omitempty"`
 	DrainTimeout string                    `yaml:"drain_timeout,omitempty"`
 	Certificates []certificateConfig       `yaml:"certificates"`
 	Policies     map[string]policyConfig   `yaml:"policies,omitempty"`
@@ -62,6 +65,10 @@ func (c config) write(t *testing.T, file string) {
 	}
 	if c.Storage == "" {
 		c.Storage = filepath.Dir(file)
+	}
+	c.Where = c.Storage
+	if c.Redis != "" {
+		c.Where = map[string]any{"redis": map[string]any{"address": c.Redis}}
 	}
 	if c.DrainTimeout == "" {
 		c.DrainTimeout = "5s"
