@@ -53,6 +53,8 @@ type ACME struct {
 	// or DNS01 alone. Default: TLSALPN01.
 	Challenges []string
 
+	DNS *DNS // for DNS01 alone
+
 	ExternalAccount *ExternalAccount // default: none
 
 	// CheckInterval is how often the certificates are looked at for renewal.
@@ -105,6 +107,7 @@ type acmeSettings struct {
 	roots   *x509.CertPool // nil for the system's
 	account *acme.EAB
 
+	dns01      *certmagic.DNS01Solver // nil for other challenges
 	noStapling bool
 
 	// fingerprint is of what the files and variables hold, so that a reload
@@ -138,7 +141,11 @@ func newACME(src Source) (source, []error) {
 	if err := s.settings.prepare(); err != nil {
 		errs = append(errs, s.located(err))
 	}
-	if dns01 := slices.Contains(s.settings.Challenges, DNS01); !dns01 {
+	if slices.Contains(s.settings.Challenges, DNS01) {
+		if len(s.identity.ips) > 0 {
+			mistake("acme.names", "an address cannot be validated by %s (RFC 8738 section 7)", DNS01)
+		}
+	} else {
 		for _, host := range s.identity.dns {
 			if strings.HasPrefix(host, "*.") {
 				mistake("acme.names", "%q is a wildcard, which needs the challenge %s (RFC 8555 section 7.1.3)", host, DNS01)
@@ -197,6 +204,18 @@ func (a *acmeSettings) prepare() error {
 		for _, c := range chain {
 			a.roots.AddCert(c)
 			contents.Write(c.Raw)
+		}
+	}
+	if slices.Contains(a.Challenges, DNS01) {
+		var err error
+		switch {
+		case len(a.Challenges) > 1: // certmagic tries no other beside it
+			return &fieldError{"challenges", fmt.Errorf("%s stands alone", DNS01)}
+		case a.DNS == nil:
+			return &fieldError{"dns", fmt.Errorf("%s needs it", DNS01)}
+		}
+		if a.dns01, err = a.DNS.solver(contents); err != nil {
+			return err
 		}
 	}
 	if a.ExternalAccount != nil {
@@ -336,6 +355,9 @@ func (a *acmeSettings) issuerTemplate(taken doorstop, logger *zap.Logger) certma
 		AltTLSALPNPort:          taken.port,
 		AltHTTPPort:             taken.port,
 		Logger:                  logger,
+	}
+	if a.dns01 != nil {
+		template.DNS01Solver = a.dns01
 	}
 	if a.PreferredChain != "" {
 		template.PreferredChains.AnyCommonName = []string{a.PreferredChain}

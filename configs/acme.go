@@ -15,12 +15,16 @@ import (
 const (
 	DefaultHTTPAddress   = ":80"
 	DefaultCheckInterval = 10 * time.Minute
+
+	DefaultPropagationTimeout = 2 * time.Minute
+	DefaultKeyAlgorithm       = "hmac-sha256"
 )
 
 // Values of ACME.Challenges.
 const (
 	TLSALPN01 = "tls-alpn-01"
 	HTTP01    = "http-01"
+	DNS01     = "dns-01"
 )
 
 // ACME asks an authority for certificates (RFC 8555): one for each name with
@@ -44,6 +48,8 @@ type ACME struct {
 	// them; otherwise "". Default: DefaultHTTPAddress (:80).
 	HTTPAddress string
 
+	DNS *DNS // with DNS01 alone, otherwise nil
+
 	ExternalAccount *ExternalAccount // Default: nil, none
 
 	// CheckInterval is how often the certificates are looked at for renewal.
@@ -57,6 +63,23 @@ type ExternalAccount struct {
 	KeyID      string
 	MACKeyFile string // holds the key, in base64url
 	MACKeyEnv  string // names the environment variable that holds it
+}
+
+// DNS says how TXT records are made for dns-01 challenges.
+type DNS struct {
+	RFC2136            *RFC2136
+	Resolvers          []string      // host:port. Default: nil, those of the system
+	PropagationTimeout time.Duration // until a record can be seen. Default: DefaultPropagationTimeout (2 m)
+}
+
+// RFC2136 is a server that takes dynamic updates, signed with TSIG (RFC 8945).
+// Either KeyFile or KeyEnv is set.
+type RFC2136 struct {
+	Server       string // host:port
+	KeyName      string
+	KeyAlgorithm string // Default: DefaultKeyAlgorithm (hmac-sha256)
+	KeyFile      string // holds the key, in base64
+	KeyEnv       string // names the environment variable that holds it
 }
 
 // acme fills in an ACME entry, and checks what its values say together.
@@ -85,7 +108,10 @@ func (r *resolver) acme(f field[acmeKeys]) *ACME {
 	if !k.Challenges.given() {
 		a.Challenges = []string{TLSALPN01}
 	}
-	r.wildcards(k.Names)
+	r.dns(f, a)
+	if !slices.Contains(a.Challenges, DNS01) {
+		r.wildcards(k.Names)
+	}
 	r.httpAddress(k, a)
 	if k.ExternalAccount.given() {
 		a.ExternalAccount = r.externalAccount(k.ExternalAccount)
@@ -99,6 +125,42 @@ func (r *resolver) wildcards(names field[[]field[host]]) {
 		if strings.HasPrefix(string(n.value), "*.") {
 			r.errorf(n.node, "names: %s is a wildcard, for which tls-alpn-01 and http-01 do not do", n.node.Value)
 		}
+	}
+}
+
+// dns settles how dns-01 challenges are answered, which stand alone.
+func (r *resolver) dns(f field[acmeKeys], a *ACME) {
+	k := f.value.DNS
+	dns01 := slices.Contains(a.Challenges, DNS01)
+	switch {
+	case dns01 && len(a.Challenges) > 1:
+		r.errorf(f.value.Challenges.key, "challenges: dns-01 stands alone; what needs others is another entry")
+	case dns01 && !k.given():
+		r.errorf(f.value.Challenges.key, `challenges: dns-01 needs the key "dns"`)
+	case !dns01 && k.given():
+		r.errorf(k.key, "dns: challenges does not have dns-01")
+	}
+	if !k.ok {
+		return
+	}
+	a.DNS = &DNS{PropagationTimeout: durationOr(k.value.PropagationTimeout, DefaultPropagationTimeout)}
+	for _, resolver := range valid(k.value.Resolvers.value) {
+		a.DNS.Resolvers = append(a.DNS.Resolvers, resolver.value.String())
+	}
+	p := k.value.RFC2136
+	a.DNS.RFC2136 = &RFC2136{
+		Server: p.value.Server.value.String(), KeyName: string(p.value.KeyName.value),
+		KeyAlgorithm: string(p.value.KeyAlgorithm.or(DefaultKeyAlgorithm)), KeyEnv: string(p.value.KeyEnv.value),
+	}
+	if p.value.KeyFile.ok {
+		a.DNS.RFC2136.KeyFile = resolvePath(r.file, string(p.value.KeyFile.value))
+	}
+	switch file, env := p.value.KeyFile.given(), p.value.KeyEnv.given(); {
+	case !p.ok:
+	case file && env:
+		r.errorf(p.value.KeyEnv.key, "key_file and key_env exclude each other")
+	case !file && !env:
+		r.errorf(p.node, `rfc2136: missing key "key_file" or "key_env"`)
 	}
 }
 
@@ -140,11 +202,19 @@ func (r *resolver) externalAccount(f field[externalAccountKeys]) *ExternalAccoun
 	return e
 }
 
+// tsigAlgorithm is one that the provider knows (RFC 8945 section 6).
+type tsigAlgorithm string
+
+func (*tsigAlgorithm) kind() (tag, want string) { return "!!str", "the name of an algorithm" }
+func (a *tsigAlgorithm) parse(s string) error {
+	return choose(a, "algorithm", s, "hmac-sha256", "hmac-sha384", "hmac-sha512")
+}
+
 // challenge is how control over a name is shown (RFC 8555 §8).
 type challenge string
 
 func (*challenge) kind() (tag, want string) { return "!!str", "the name of a challenge" }
-func (c *challenge) parse(s string) error   { return choose(c, "challenge", s, TLSALPN01, HTTP01) }
+func (c *challenge) parse(s string) error   { return choose(c, "challenge", s, TLSALPN01, HTTP01, DNS01) }
 
 // keyTypes are the types of key that certificates can be asked for with.
 var keyTypes = map[string]policy.KeyType{"rsa2048": policy.RSA, "p256": policy.ECDSAP256}

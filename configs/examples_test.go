@@ -35,8 +35,8 @@ func TestExamples(t *testing.T) {
 			"mobile 127.0.0.1:4434 tcp mobile [bench] → echo [127.0.0.1:7000]",
 		}},
 		{"reference.yml", []string{
-			"amqps 127.0.0.1:5671 amqp rabbitmq [default encrypted keystore development public public-second] → rabbit [127.0.0.1:5672]",
-			"any 127.0.0.1:5700 auto strict [default encrypted keystore development public public-second] → map[amqp:rabbit mqtt:rabbit-mqtt]",
+			"amqps 127.0.0.1:5671 amqp rabbitmq [default encrypted keystore development public public-second wildcard wildcard-second] → rabbit [127.0.0.1:5672]",
+			"any 127.0.0.1:5700 auto strict [default encrypted keystore development public public-second wildcard wildcard-second] → map[amqp:rabbit mqtt:rabbit-mqtt]",
 		}},
 	} {
 		t.Run(test.file, func(t *testing.T) {

@@ -82,8 +82,23 @@ type acmeKeys struct {
 	MustStaple      field[toggle]              `key:"must_staple"`
 	Challenges      field[[]field[challenge]]  `key:"challenges,nonempty"`
 	HTTPAddress     field[listenAddress]       `key:"http_address"`
+	DNS             field[dnsKeys]             `key:"dns"`
 	ExternalAccount field[externalAccountKeys] `key:"external_account"`
 	CheckInterval   field[duration]            `key:"check_interval"`
+}
+
+type dnsKeys struct {
+	RFC2136            field[rfc2136Keys]          `key:"rfc2136,required"`
+	Resolvers          field[[]field[nodeAddress]] `key:"resolvers,nonempty"`
+	PropagationTimeout field[duration]             `key:"propagation_timeout"`
+}
+
+type rfc2136Keys struct {
+	Server       field[nodeAddress]   `key:"server,required"`
+	KeyName      field[text]          `key:"key_name,required"`
+	KeyAlgorithm field[tsigAlgorithm] `key:"key_algorithm"`
+	KeyFile      field[text]          `key:"key_file"`
+	KeyEnv       field[text]          `key:"key_env"`
 }
 
 type externalAccountKeys struct {

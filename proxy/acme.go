@@ -82,6 +82,13 @@ func acmeSource(a *configs.ACME) *certs.ACME {
 		Names: a.Names, Email: a.Email, Directory: a.Directory, Root: a.Root, Profile: a.Profile, PreferredChain: a.PreferredChain,
 		KeyTypes: a.KeyTypes, MustStaple: a.MustStaple, Challenges: a.Challenges, CheckInterval: a.CheckInterval,
 	}
+	if d := a.DNS; d != nil {
+		source.DNS = &certs.DNS{Resolvers: d.Resolvers, PropagationTimeout: d.PropagationTimeout}
+		if p := d.RFC2136; p != nil {
+			source.DNS.RFC2136 = &certs.RFC2136{Server: p.Server, KeyName: p.KeyName, KeyAlgorithm: p.KeyAlgorithm,
+				Key: certs.Secret{File: p.KeyFile, Env: p.KeyEnv}}
+		}
+	}
 	if e := a.ExternalAccount; e != nil {
 		source.ExternalAccount = &certs.ExternalAccount{KeyID: e.KeyID, MACKey: certs.Secret{File: e.MACKeyFile, Env: e.MACKeyEnv}}
 	}

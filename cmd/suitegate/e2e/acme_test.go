@@ -1,13 +1,19 @@
 package e2e
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -87,6 +93,7 @@ func TestACME(t *testing.T) {
 	for challenge, more := range map[string]map[string]any{
 		"tls-alpn-01": {},
 		"http-01":     {"challenges": []string{"http-01"}},
+		"dns-01":      {"challenges": []string{"dns-01"}},
 	} {
 		t.Run(challenge, func(t *testing.T) {
 			p := startPebble(t, 90*24*time.Hour, func(c *pebbleConfig) {
@@ -98,6 +105,12 @@ func TestACME(t *testing.T) {
 			more["external_account"] = map[string]any{"key_id": "kid-1", "mac_key_env": "SUITEGATE_TEST_MAC_KEY"}
 			if challenge == "http-01" {
 				more["http_address"] = loopback(p.httpPort)
+			}
+			if challenge == "dns-01" {
+				t.Setenv("SUITEGATE_TEST_TSIG_KEY", tsigSecret)
+				more["names"] = []string{names[0], "*.example.com"}
+				more["dns"] = map[string]any{"resolvers": []string{p.dns.address}, "rfc2136": map[string]string{
+					"server": p.dns.address, "key_name": tsigName, "key_env": "SUITEGATE_TEST_TSIG_KEY"}}
 			}
 			c := acmeConfig(t, p, more)
 			g := startGateway(t, c)
@@ -129,9 +142,10 @@ func TestACME(t *testing.T) {
 			if challenged == 0 && challenge == "tls-alpn-01" {
 				t.Error("no challenge was answered")
 			}
-			if strings.Contains(string(g.log.all()), macKey) {
-				t.Error("the MAC key is in the log")
+			if left := p.dns.left(); challenge == "dns-01" && left != 0 {
+				t.Errorf("%d records are left behind", left)
 			}
+			wantNoSecrets(t, g, c.Storage, macKey, tsigSecret)
 		})
 	}
 }
@@ -221,4 +235,49 @@ func TestACMERenewal(t *testing.T) {
 		t.Errorf("the failure is not counted: %v", orders)
 	}
 	t.Logf("%d handshakes, %d failed, over %v certificates", handshakes.Load(), failed.Load(), kinds())
+}
+
+// wantNoSecrets looks for secrets, and for the keys that the gateway has stored,
+// in its log, and for files that others can read.
+func wantNoSecrets(t *testing.T, g *gateway, storage string, secrets ...string) {
+	t.Helper()
+	keys := 0
+	err := filepath.WalkDir(storage, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || path == storage {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
+		if filepath.Ext(path) != ".key" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		block, _ := pem.Decode(text)
+		if block == nil {
+			return fmt.Errorf("%s: not PEM", path)
+		}
+		keys++
+		encoded := base64.StdEncoding.EncodeToString(block.Bytes)
+		secrets = append(secrets, encoded[len(encoded)/2:][:32]) // without what all keys begin with
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keys != 5 { // the account's, and two of each name
+		t.Errorf("%d keys in the storage", keys)
+	}
+	for _, secret := range secrets {
+		if bytes.Contains(g.log.all(), []byte(secret)) {
+			t.Errorf("%s is in the log", secret)
+		}
+	}
 }

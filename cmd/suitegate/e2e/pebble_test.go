@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"fmt"
 	gobuild "go/build"
 	"io"
 	"net"
@@ -182,7 +181,6 @@ type nameServer struct {
 	address string
 	mu      sync.Mutex
 	texts   map[string][]string // by name
-	updates int
 }
 
 const (
@@ -236,7 +234,6 @@ func (s *nameServer) ServeDNS(w dns.ResponseWriter, request *dns.Msg) {
 }
 
 func (s *nameServer) update(records []dns.RR) {
-	s.updates++
 	for _, record := range records {
 		text, ok := record.(*dns.TXT)
 		if !ok {
@@ -274,5 +271,13 @@ func (s *nameServer) answer(question dns.Question, reply *dns.Msg) {
 	}
 }
 
-// String is for failures.
-func (s *nameServer) String() string { return fmt.Sprint(s.texts) }
+// left counts the TXT records.
+func (s *nameServer) left() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, texts := range s.texts {
+		n += len(texts)
+	}
+	return n
+}
