@@ -271,3 +271,40 @@ func TestStoreInRedis(t *testing.T) {
 	}
 	selectLeaf(t, first, leafTypes[0])
 }
+
+// A Redis that takes nothing any more, full or turned into a replica, is still
+// read from, and the cause is counted.
+func TestRedisFailsLater(t *testing.T) {
+	server := startRedis(t)
+	var causes []string
+	s, err := newStorage(Config{Redis: &server.config, StorageFailed: func(operation, cause string) { causes = append(causes, operation+" "+cause) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	client, ctx := server.client(), t.Context()
+	defer client.Close()
+	if err := s.Store(ctx, "key", []byte("value")); err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range [][]any{{"CONFIG", "SET", "maxmemory", "1"}, {"REPLICAOF", "127.0.0.1", "1"}} {
+		if err := client.Do(ctx, change...).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Store(ctx, "key", []byte("another")); err == nil {
+			t.Errorf("%v: stored", change)
+		}
+		if value, err := s.Load(ctx, "key"); err != nil || string(value) != "value" {
+			t.Errorf("%v: %q, %v", change, value, err)
+		}
+		if err := s.Lock(ctx, "x"); err == nil {
+			t.Errorf("%v: locked", change)
+		}
+		if err := client.Do(ctx, "CONFIG", "SET", "maxmemory", "0").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(causes, ", "); got != "store full, lock full, store read_only, lock read_only" {
+		t.Errorf("counted %s", got)
+	}
+}
