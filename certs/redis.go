@@ -24,7 +24,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Redis is a server (6.2 or newer, or Valkey) where the gateways of a fleet
+// Redis is a server (7.0 or newer, or Valkey) where the gateways of a fleet
 // keep what they share.
 type Redis struct {
 	Address      string // host:port
