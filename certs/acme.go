@@ -57,6 +57,8 @@ type ACME struct {
 
 	ExternalAccount *ExternalAccount // default: none
 
+	OnDemand *OnDemand // default: for Names alone
+
 	// CheckInterval is how often the certificates are looked at for renewal.
 	// Default: DefaultCheckInterval (10 minutes). A certificate is renewed in
 	// any case when less than five intervals are left of its life.
@@ -97,7 +99,11 @@ type acmeSource struct {
 	settings acmeSettings
 	kinds    []acmeKind
 
-	issuances []*issuance // once it is open
+	issuances []*issuance // for the names, once it is open
+
+	demands demands         // for others
+	ctx     context.Context // of their orders
+	cancel  context.CancelFunc
 }
 
 // acmeSettings are all that two issuances can have in common: what they are
@@ -137,6 +143,9 @@ func newACME(src Source) (source, []error) {
 	}
 	if len(s.kinds) == 0 {
 		mistake("acme.key_types", "neither RSA nor ECDSA P-256")
+	}
+	if o := settings.OnDemand; o != nil && len(o.Allow) == 0 && o.Ask == "" {
+		mistake("acme.on_demand", "neither allow nor ask says for which names")
 	}
 	if err := s.settings.prepare(); err != nil {
 		errs = append(errs, s.located(err))
@@ -236,7 +245,9 @@ func (a *acmeSettings) prepare() error {
 
 // key is different for settings that are.
 func (a *acmeSettings) key() string {
-	text, err := json.Marshal(a.ACME)
+	what := a.ACME
+	what.OnDemand = nil // makes no certificate different
+	text, err := json.Marshal(what)
 	if err != nil {
 		panic("certs: ACME settings: " + err.Error()) // only for types that JSON does not have
 	}
@@ -288,17 +299,22 @@ func (s *acmeSource) keyTypes() (keys []policy.KeyType) {
 // open takes over the issuances that another store has under way, and makes
 // the others, which load what is stored. It asks nobody for anything.
 func (s *acmeSource) open(ctx context.Context, store *Store) error {
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for _, name := range s.identity.inOrder() {
-		for _, kind := range s.kinds {
-			i, err := store.issuances.acquire(ctx, store, s, kind, name)
-			if err != nil {
-				return &SourceError{Source: s.entry, Field: "acme", Err: err}
-			}
-			s.issuances = append(s.issuances, i)
+		issuances, err := s.acquire(ctx, store, name)
+		s.issuances = append(s.issuances, issuances...)
+		if err != nil {
+			return &SourceError{Source: s.entry, Field: "acme", Err: err}
 		}
+	}
+	if err := s.adopt(ctx, store); err != nil {
+		return &SourceError{Source: s.entry, Field: "acme", Err: err}
 	}
 	return nil
 }
+
+// all are the issuances for the names and those on demand.
+func (s *acmeSource) all() []*issuance { return slices.Concat(s.issuances, s.demands.all()) }
 
 // start has obtained what is missing.
 func (s *acmeSource) start() {
@@ -309,7 +325,7 @@ func (s *acmeSource) start() {
 
 func (s *acmeSource) certificates() []*Certificate {
 	var found []*Certificate
-	for _, i := range s.issuances {
+	for _, i := range s.all() {
 		if cert := i.certificate(); cert != nil {
 			found = append(found, cert)
 		}
@@ -318,7 +334,12 @@ func (s *acmeSource) certificates() []*Certificate {
 }
 
 func (s *acmeSource) close(store *Store) {
-	for _, i := range s.issuances {
+	if s.cancel == nil {
+		return // not opened
+	}
+	s.cancel()
+	s.demands.work.Wait()
+	for _, i := range s.all() {
 		store.issuances.release(i, store)
 	}
 }
@@ -331,7 +352,7 @@ func (s *acmeSource) solves(challenge string) bool {
 // expects says whether the source is to have a certificate for a name.
 func (s *acmeSource) expects(name string) bool {
 	name, parent := lookup(name)
-	return slices.ContainsFunc(s.issuances, func(i *issuance) bool {
+	return slices.ContainsFunc(s.all(), func(i *issuance) bool {
 		if suffix, wildcard := strings.CutPrefix(i.name, "*"); wildcard {
 			return parent == suffix
 		}

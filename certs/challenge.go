@@ -63,8 +63,9 @@ func (s *Store) challenged(challenge, name string) []*issuance {
 			continue
 		}
 		// Those with the other kind of key have their challenges in the same place.
-		if k := slices.IndexFunc(src.issuances, func(i *issuance) bool { return i.challengedAs(name) }); k >= 0 {
-			found = append(found, src.issuances[k])
+		all := src.all()
+		if k := slices.IndexFunc(all, func(i *issuance) bool { return i.challengedAs(name) }); k >= 0 {
+			found = append(found, all[k])
 		}
 	}
 	return found

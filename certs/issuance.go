@@ -129,9 +129,29 @@ func patiently(patience time.Duration, end func()) {
 	}
 }
 
+// lineKey is what a line is found by.
+func lineKey(s *Store, src *acmeSource, kind acmeKind) string {
+	return strings.Join([]string{src.entry, string(kind.generator), s.storage.place(""), src.settings.key()}, "\n")
+}
+
+// namesOf are the names for which there are issuances of a source.
+func (p *Issuances) namesOf(s *Store, src *acmeSource) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	names := make(map[string]bool)
+	for _, kind := range src.kinds {
+		if l := p.lines[lineKey(s, src, kind)]; l != nil {
+			for name := range l.issuances {
+				names[name] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
 // lineFor returns the line of a source and a kind of key.
 func (p *Issuances) lineFor(ctx context.Context, s *Store, src *acmeSource, kind acmeKind) (*line, error) {
-	key := strings.Join([]string{src.entry, string(kind.generator), s.storage.place(""), src.settings.key()}, "\n")
+	key := lineKey(s, src, kind)
 	if l := p.lines[key]; l != nil {
 		return l, nil
 	}

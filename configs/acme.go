@@ -51,6 +51,7 @@ type ACME struct {
 	DNS *DNS // with DNS01 alone, otherwise nil
 
 	ExternalAccount *ExternalAccount // Default: nil, none
+	OnDemand        *OnDemand        // Default: nil, for Names alone
 
 	// CheckInterval is how often the certificates are looked at for renewal.
 	// Default: DefaultCheckInterval (10 m).
@@ -63,6 +64,13 @@ type ExternalAccount struct {
 	KeyID      string
 	MACKeyFile string // holds the key, in base64url
 	MACKeyEnv  string // names the environment variable that holds it
+}
+
+// OnDemand has certificates obtained for names that clients ask for. At least
+// one of Allow and Ask is set; if both are, both have to say yes.
+type OnDemand struct {
+	Allow []string // names, perhaps with a wildcard, which stands for one label
+	Ask   string   // URL that answers 200 for a good name, which it gets as the parameter "domain"
 }
 
 // DNS says how TXT records are made for dns-01 challenges.
@@ -113,6 +121,12 @@ func (r *resolver) acme(f field[acmeKeys]) *ACME {
 		r.wildcards(k.Names)
 	}
 	r.httpAddress(k, a)
+	if o := k.OnDemand; o.given() {
+		a.OnDemand = &OnDemand{Allow: texts(o.value.Allow.value), Ask: string(o.value.Ask.value)}
+		if o.ok && !o.value.Allow.given() && !o.value.Ask.given() {
+			r.errorf(o.node, `on_demand: missing key "allow" or "ask": who may cause orders must be bounded`)
+		}
+	}
 	if k.ExternalAccount.given() {
 		a.ExternalAccount = r.externalAccount(k.ExternalAccount)
 	}
@@ -234,6 +248,19 @@ func (e *email) parse(s string) error {
 		return fmt.Errorf("%s is not an email address", quote(s))
 	}
 	*e = email(s)
+	return nil
+}
+
+// webURL is where a question is asked.
+type webURL string
+
+func (*webURL) kind() (tag, want string) { return "!!str", "a URL" }
+
+func (u *webURL) parse(s string) error {
+	if parsed, err := url.Parse(s); err != nil || parsed.Scheme != "https" && parsed.Scheme != "http" || parsed.Host == "" || parsed.User != nil {
+		return fmt.Errorf("%s is not an http or https URL", quote(s))
+	}
+	*u = webURL(s)
 	return nil
 }
 

@@ -85,6 +85,12 @@ type acmeKeys struct {
 	DNS             field[dnsKeys]             `key:"dns"`
 	ExternalAccount field[externalAccountKeys] `key:"external_account"`
 	CheckInterval   field[duration]            `key:"check_interval"`
+	OnDemand        field[onDemandKeys]        `key:"on_demand"`
+}
+
+type onDemandKeys struct {
+	Allow field[[]field[host]] `key:"allow,nonempty"`
+	Ask   field[webURL]        `key:"ask"`
 }
 
 type dnsKeys struct {

@@ -66,6 +66,26 @@ func pending(serverName string) error {
 		err: fmt.Errorf("proxy: the certificate for server name %q has not been obtained yet", serverName)}
 }
 
+// demand has a certificate obtained for the client's server name, where that is
+// configured and there is none. The client waits, and nobody else; in time
+// before its deadline it is refused, and a later one gets the certificate.
+func (c *connection) demand() error {
+	name := c.hello.ServerName
+	if name == "" || !c.route.store.Demands(c.route.Certificates, name) {
+		return nil
+	}
+	if _, named := c.route.store.Match(c.route.Certificates, name); named {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(c.listener.running, c.route.HandshakeTimeout*3/4)
+	defer cancel()
+	err := c.route.store.Demand(ctx, c.route.Certificates, name)
+	if err == nil || errors.Is(err, certs.ErrNotDemanded) {
+		return nil // a refused name is as unknown as any other
+	}
+	return &refusal{reason: "certificate_pending", alert: alertInternalError, err: fmt.Errorf("proxy: server name %q: %w", name, err)}
+}
+
 // heldBack is why a certificate that must be stapled is not served without: a
 // client that knows of the extension would refuse it, and one that does not
 // would take it even where it has been revoked.
@@ -81,6 +101,9 @@ func acmeSource(a *configs.ACME) *certs.ACME {
 	source := &certs.ACME{
 		Names: a.Names, Email: a.Email, Directory: a.Directory, Root: a.Root, Profile: a.Profile, PreferredChain: a.PreferredChain,
 		KeyTypes: a.KeyTypes, MustStaple: a.MustStaple, Challenges: a.Challenges, CheckInterval: a.CheckInterval,
+	}
+	if o := a.OnDemand; o != nil {
+		source.OnDemand = &certs.OnDemand{Allow: o.Allow, Ask: o.Ask}
 	}
 	if d := a.DNS; d != nil {
 		source.DNS = &certs.DNS{Resolvers: d.Resolvers, PropagationTimeout: d.PropagationTimeout}

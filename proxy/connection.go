@@ -130,6 +130,9 @@ func (c *connection) readHello() (err error) {
 // decide settles what the connection gets, and with which certificate. What can
 // be decided depends on the keys of the certificates that have the server name.
 func (c *connection) decide() error {
+	if err := c.demand(); err != nil {
+		return err
+	}
 	from, err := c.route.candidatesFor(c.hello)
 	if err != nil {
 		return err

@@ -281,3 +281,26 @@ func wantNoSecrets(t *testing.T, g *gateway, storage string, secrets ...string) 
 		}
 	}
 }
+
+// TestACMEOnDemand shows a client that asks for a name which nobody has asked
+// for before: it gets in with that name's certificate, while others come and go.
+func TestACMEOnDemand(t *testing.T) {
+	p := startPebble(t, 90*24*time.Hour, nil)
+	c := acmeConfig(t, p, map[string]any{"names": []string{"mq.example.com"}, "on_demand": map[string]any{"allow": []string{"*.tenants.example.com"}}})
+	g := startGateway(t, c)
+	roots, address := p.roots(t), g.address(t, "first")
+	g.awaitServed(t, "mq.example.com", roots)
+	before := p.orders(t)
+	for range 2 { // the second finds it
+		if _, err := served(t, address, "a.tenants.example.com", tls.VersionTLS13, roots); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := served(t, address, "b.elsewhere.example.com", tls.VersionTLS13, roots); err == nil {
+		t.Error("a name that is not allowed has a certificate")
+	}
+	if n := p.orders(t) - before; n != 2 {
+		t.Errorf("%d certificates were issued, want one with each kind of key", n)
+	}
+	g.log.await(t, "obtaining a certificate on demand", func(r record) bool { return r.text("name") == "a.tenants.example.com" })
+}
