@@ -114,6 +114,7 @@ func TestACME(t *testing.T) {
 			}
 			c := acmeConfig(t, p, more)
 			g := startGateway(t, c)
+			t.Cleanup(p.end)
 			g.obtained(t, 2*len(names))
 			g.awaitServed(t, names[len(names)-1], p.roots(t))
 			roots := p.roots(t)
@@ -288,6 +289,7 @@ func TestACMEOnDemand(t *testing.T) {
 	p := startPebble(t, 90*24*time.Hour, nil)
 	c := acmeConfig(t, p, map[string]any{"names": []string{"mq.example.com"}, "on_demand": map[string]any{"allow": []string{"*.tenants.example.com"}}})
 	g := startGateway(t, c)
+	t.Cleanup(p.end)
 	roots, address := p.roots(t), g.address(t, "first")
 	g.awaitServed(t, "mq.example.com", roots)
 	before := p.orders(t)

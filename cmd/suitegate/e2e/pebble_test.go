@@ -108,6 +108,10 @@ func (p *pebble) run(t *testing.T) {
 	}
 }
 
+// end ends the program, before the gateway's counters are compared with its
+// log: validations come as long as there is somebody to make them.
+func (p *pebble) end() { endProcess(p.process) }
+
 func (p *pebble) client() *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: p.pool}, DisableKeepAlives: true,
