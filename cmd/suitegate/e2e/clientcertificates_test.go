@@ -289,9 +289,10 @@ func TestClientCertificatesJava(t *testing.T) {
 	if err != nil || out != want.String() {
 		t.Errorf("java: %v\n%s\nit reports\n%swant\n%s", err, complaints, out, want.String())
 	}
-	for _, way := range clientWays {
-		for _, v := range visitors {
-			wantVisit(t, g.connection(t), way.suite, v.name, v.alert, v.reason)
+	lines := g.connectionsInOrder(t, len(clientWays)*len(visitors))
+	for i, way := range clientWays {
+		for j, v := range visitors {
+			wantVisit(t, lines[i*len(visitors)+j], way.suite, v.name, v.alert, v.reason)
 		}
 	}
 }

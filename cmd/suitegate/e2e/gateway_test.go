@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -97,6 +98,19 @@ func (g *gateway) endpoint(t *testing.T, listener string, version uint16) endpoi
 func (g *gateway) connection(t *testing.T) record {
 	t.Helper()
 	return g.log.next(t)
+}
+
+// connectionsInOrder are the next n log lines in the order in which their
+// connections began: one that was let in may end behind a later one that was
+// refused.
+func (g *gateway) connectionsInOrder(t *testing.T, n int) []record {
+	t.Helper()
+	var lines []record
+	for range n {
+		lines = append(lines, g.connection(t))
+	}
+	slices.SortFunc(lines, func(a, b record) int { return a.began(t).Compare(b.began(t)) })
+	return lines
 }
 
 // finish ends the gateway and judges all of its life: it drains, exits with 0,

@@ -14,6 +14,17 @@ type record map[string]any
 func (r record) text(key string) string    { s, _ := r[key].(string); return s }
 func (r record) number(key string) float64 { n, _ := r[key].(float64); return n }
 
+// began is when a connection did: its line says when it ended, and how long it
+// took.
+func (r record) began(t *testing.T) time.Time {
+	t.Helper()
+	ended, err := time.Parse(time.RFC3339Nano, r.text("time"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ended.Add(-time.Duration(r.number("duration") * float64(time.Second)))
+}
+
 // want compares fields of the line. A field that must not be there is nil.
 func (r record) want(t *testing.T, fields record) {
 	t.Helper()

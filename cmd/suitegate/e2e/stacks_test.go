@@ -83,9 +83,11 @@ func TestJava(t *testing.T) {
 			t.Errorf("java: %v", err)
 		}
 		wantOutput(t, out, want...)
+		lines := g.connectionsInOrder(t, len(want))
 		for _, test := range tests {
 			if test.listener == listener {
-				g.connection(t).want(t, test.log)
+				lines[0].want(t, test.log)
+				lines = lines[1:]
 			}
 		}
 	}
