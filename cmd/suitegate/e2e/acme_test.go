@@ -155,9 +155,9 @@ func TestACME(t *testing.T) {
 // seconds, and renew them while clients come and go: each is ordered once, and
 // no handshake fails. Then the ACME server is gone, and the old ones are served.
 func TestACMERenewal(t *testing.T) {
-	const life, renewals = 16 * time.Second, 2 // of each kind
+	const life, renewals = 24 * time.Second, 2 // of each kind
 	p := startPebble(t, life, nil)
-	c := acmeConfig(t, p, map[string]any{"names": []string{"mq.example.com"}, "check_interval": "1s"})
+	c := acmeConfig(t, p, map[string]any{"names": []string{"mq.example.com"}, "check_interval": "2s"})
 	first := startGateway(t, c)
 	c.Listeners = []listenerConfig{c.Listeners[0]}
 	c.Listeners[0].Address = "" // the challenges are answered by the first alone
