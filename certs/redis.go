@@ -27,36 +27,16 @@ import (
 // Redis is a server (7.0 or newer, or Valkey) where the gateways of a fleet
 // keep what they share.
 type Redis struct {
-	Address      string // host:port
-	Username     string // default: Redis's own, "default"
-	PasswordFile string // default: no password
-	PasswordEnv  string // the environment variable that holds it, instead of a file
-	Database     int
-	Prefix       string // of the keys; default "suitegate"
+	Address  string // host:port
+	Username string // default: Redis's own, "default"
+	Password Secret // default: none
+	Database int
+	Prefix   string // of the keys; default "suitegate"
 
 	TLS         bool
 	CA          string // PEM file of those who sign the server's certificate; default: the system's
 	Certificate string // PEM file for a server that wants to see one
 	Key         string // of Certificate
-}
-
-// password reads the password, without the line's end.
-func (r Redis) password() (string, error) {
-	switch {
-	case r.PasswordFile != "":
-		data, err := os.ReadFile(r.PasswordFile)
-		if err != nil {
-			return "", err
-		}
-		return strings.TrimRight(string(data), "\r\n"), nil
-	case r.PasswordEnv != "":
-		password, ok := os.LookupEnv(r.PasswordEnv)
-		if !ok {
-			return "", fmt.Errorf("the environment variable %s is not set", r.PasswordEnv)
-		}
-		return password, nil
-	}
-	return "", nil
 }
 
 func (r Redis) tlsConfig() (*tls.Config, error) {
@@ -125,16 +105,19 @@ var muteRedis = sync.OnceFunc(logging.Disable)
 func newRedisStorage(cfg Redis, logger *slog.Logger) (*redisStorage, error) {
 	muteRedis()
 	cfg.Prefix = cmp.Or(cfg.Prefix, "suitegate")
-	password, err := cfg.password()
-	if err != nil {
-		return nil, fmt.Errorf("password of Redis: %w", err)
+	var password []byte
+	if cfg.Password != (Secret{}) {
+		var err error
+		if password, err = cfg.Password.read(); err != nil {
+			return nil, fmt.Errorf("password of Redis: %w", err)
+		}
 	}
 	tlsConfig, err := cfg.tlsConfig()
 	if err != nil {
 		return nil, fmt.Errorf("TLS to Redis: %w", err)
 	}
 	client := redis.NewClient(&redis.Options{
-		Addr: cfg.Address, Username: cfg.Username, Password: password, DB: cfg.Database, TLSConfig: tlsConfig,
+		Addr: cfg.Address, Username: cfg.Username, Password: string(password), DB: cfg.Database, TLSConfig: tlsConfig,
 		DialTimeout: redisTimeout, ReadTimeout: redisTimeout, WriteTimeout: redisTimeout, ContextTimeoutEnabled: true,
 		PoolSize: 4, MaxIdleConns: 1, DisableIdentity: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},

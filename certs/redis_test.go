@@ -46,7 +46,7 @@ func startRedis(t *testing.T, settings ...string) *redisServer {
 		_ = server.Process.Kill()
 		_ = server.Wait()
 	})
-	r := &redisServer{process: server.Process, config: Redis{Address: address, PasswordFile: write(t, "password", redisPassword+"\n")}}
+	r := &redisServer{process: server.Process, config: Redis{Address: address, Password: Secret{File: write(t, "password", redisPassword+"\n")}}}
 	client := r.client()
 	defer client.Close()
 	for deadline := time.Now().Add(timeout); client.Ping(t.Context()).Err() != nil; time.Sleep(10 * time.Millisecond) {
@@ -86,11 +86,11 @@ func TestRedisCheck(t *testing.T) {
 		want   string // of the error's text
 	}{
 		{"as it should be", func(*Redis) {}, "", ""},
-		{"password in the environment", func(r *Redis) { r.PasswordFile, r.PasswordEnv = "", "SUITEGATE_TEST_PASSWORD" }, "", ""},
-		{"no password", func(r *Redis) { r.PasswordFile = "" }, StorageDenied, "NOAUTH"},
-		{"wrong password", func(r *Redis) { r.PasswordFile = write(t, "wrong", "x") }, StorageDenied, "WRONGPASS"},
-		{"no such file", func(r *Redis) { r.PasswordFile = "none" }, StorageOther, "password of Redis: open none: no such file"},
-		{"no such variable", func(r *Redis) { r.PasswordFile, r.PasswordEnv = "", "SUITEGATE_NONE" }, StorageOther, "password of Redis: the environment variable SUITEGATE_NONE is not set"},
+		{"password in the environment", func(r *Redis) { r.Password = Secret{Env: "SUITEGATE_TEST_PASSWORD"} }, "", ""},
+		{"no password", func(r *Redis) { r.Password = Secret{} }, StorageDenied, "NOAUTH"},
+		{"wrong password", func(r *Redis) { r.Password.File = write(t, "wrong", "x") }, StorageDenied, "WRONGPASS"},
+		{"no such file", func(r *Redis) { r.Password.File = "none" }, StorageOther, "password of Redis: open none: no such file"},
+		{"no such variable", func(r *Redis) { r.Password = Secret{Env: "SUITEGATE_NONE"} }, StorageOther, "password of Redis: the environment variable SUITEGATE_NONE is not set"},
 		{"nobody there", func(r *Redis) { r.Address = "127.0.0.1:1" }, StorageUnreachable, "connection refused"},
 		{"no such CA", func(r *Redis) { r.TLS, r.CA = true, "none" }, StorageOther, "TLS to Redis: open none: no such file"},
 	} {

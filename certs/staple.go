@@ -26,7 +26,7 @@ func stapling(off bool) certmagic.OCSPConfig {
 // starting.
 const staplePatience = 2 * time.Second
 
-// names a responder: there is something to staple.
+// namesResponder says whether there is something to staple.
 func namesResponder(leaf *x509.Certificate) bool { return len(leaf.OCSPServer) > 0 }
 
 // oidTLSFeature is id-pe-tlsfeature (RFC 7633 section 6).

@@ -164,10 +164,7 @@ func (r *resolver) dns(f field[acmeKeys], a *ACME) {
 	p := k.value.RFC2136
 	a.DNS.RFC2136 = &RFC2136{
 		Server: p.value.Server.value.String(), KeyName: string(p.value.KeyName.value),
-		KeyAlgorithm: string(p.value.KeyAlgorithm.or(DefaultKeyAlgorithm)), KeyEnv: string(p.value.KeyEnv.value),
-	}
-	if p.value.KeyFile.ok {
-		a.DNS.RFC2136.KeyFile = resolvePath(r.file, string(p.value.KeyFile.value))
+		KeyAlgorithm: string(p.value.KeyAlgorithm.or(DefaultKeyAlgorithm)), KeyFile: r.path(p.value.KeyFile), KeyEnv: string(p.value.KeyEnv.value),
 	}
 	switch file, env := p.value.KeyFile.given(), p.value.KeyEnv.given(); {
 	case !p.ok:
@@ -202,10 +199,7 @@ func (r *resolver) httpAddress(k acmeKeys, a *ACME) {
 
 func (r *resolver) externalAccount(f field[externalAccountKeys]) *ExternalAccount {
 	k := f.value
-	e := &ExternalAccount{KeyID: string(k.KeyID.value), MACKeyEnv: string(k.MACKeyEnv.value)}
-	if k.MACKeyFile.ok {
-		e.MACKeyFile = resolvePath(r.file, string(k.MACKeyFile.value))
-	}
+	e := &ExternalAccount{KeyID: string(k.KeyID.value), MACKeyFile: r.path(k.MACKeyFile), MACKeyEnv: string(k.MACKeyEnv.value)}
 	switch file, env := k.MACKeyFile.given(), k.MACKeyEnv.given(); {
 	case !f.ok:
 	case file && env:

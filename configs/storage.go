@@ -36,26 +36,20 @@ func (r *resolver) storage(f field[either[storageKeys]]) {
 }
 
 func (r *resolver) redis(k redisKeys) *Redis {
-	path := func(f field[text]) string {
-		if !f.ok {
-			return ""
-		}
-		return resolvePath(r.file, string(f.value))
-	}
 	if k.PasswordFile.given() && k.PasswordEnv.given() {
 		r.errorf(k.PasswordEnv.key, "password_file and password_env exclude each other")
 	}
 	redis := &Redis{
 		Address:      k.Address.value.String(),
 		Username:     string(k.Username.value),
-		PasswordFile: path(k.PasswordFile),
+		PasswordFile: r.path(k.PasswordFile),
 		PasswordEnv:  string(k.PasswordEnv.value),
 		Database:     int(k.Database.value),
 		Prefix:       string(k.Prefix.or(DefaultRedisPrefix)),
 	}
 	if k.TLS.given() {
 		t := k.TLS.value
-		redis.TLS = &RedisTLS{CA: path(t.CA), Certificate: path(t.Certificate), Key: path(t.Key)}
+		redis.TLS = &RedisTLS{CA: r.path(t.CA), Certificate: r.path(t.Certificate), Key: r.path(t.Key)}
 		if t.Certificate.given() != t.Key.given() {
 			r.errorf(k.TLS.node, "tls: certificate and key need each other")
 		}

@@ -213,7 +213,7 @@ func redisConfig(r *configs.Redis) *certs.Redis {
 	if r == nil {
 		return nil
 	}
-	redis := &certs.Redis{Address: r.Address, Username: r.Username, PasswordFile: r.PasswordFile, PasswordEnv: r.PasswordEnv,
+	redis := &certs.Redis{Address: r.Address, Username: r.Username, Password: certs.Secret{File: r.PasswordFile, Env: r.PasswordEnv},
 		Database: r.Database, Prefix: r.Prefix}
 	if r.TLS != nil {
 		redis.TLS, redis.CA, redis.Certificate, redis.Key = true, r.TLS.CA, r.TLS.Certificate, r.TLS.Key
