@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
@@ -28,6 +29,7 @@ type connection struct {
 	listener *listener
 	route    *route
 	socket   net.Conn
+	source   netip.AddrPort // who the client is
 	start    time.Time
 	admitted bool        // counts in listener.active
 	aborted  atomic.Bool // by the gateway's own end
@@ -52,7 +54,12 @@ type connection struct {
 }
 
 func newConnection(l *listener, r *route, socket net.Conn) *connection {
-	return &connection{listener: l, route: r, socket: socket, start: time.Now()}
+	c := &connection{listener: l, route: r, socket: socket, start: time.Now()}
+	if tcp, ok := socket.RemoteAddr().(*net.TCPAddr); ok {
+		from := tcp.AddrPort()
+		c.source = netip.AddrPortFrom(from.Addr().Unmap(), from.Port()) // one name for an IPv4 client, on whatever socket
+	}
+	return c
 }
 
 // stages are the way of a connection, in order. Each is one call into a package

@@ -62,7 +62,7 @@ func (c *connection) attrs() []slog.Attr {
 		}
 	}
 	add("listener", c.route.Name)
-	add("client", c.socket.RemoteAddr().String())
+	add("client", c.source.String())
 	add("sni", c.serverName)
 	add("alpn_offered", c.alpnOffered)
 	if c.decision.Version != 0 {
