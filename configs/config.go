@@ -26,6 +26,9 @@ const (
 	DefaultHandshakeTimeout  = 10 * time.Second
 	DefaultFirstBytesTimeout = 10 * time.Second
 	DefaultMaxConnections    = 0 // no limit
+	DefaultIdleTimeout       = 0 // none: MQTT and STOMP clients may be silent for days
+	DefaultMaxAge            = 0 // no limit
+	DefaultMaxAgeJitter      = 10
 	DefaultTicketRotation    = 12 * time.Hour
 	DefaultTicketLifetime    = 24 * time.Hour
 	DefaultTicketsShared     = false
@@ -194,6 +197,18 @@ type Listener struct {
 	// MaxConnections is how many may be open at once. Default:
 	// DefaultMaxConnections (0, no limit).
 	MaxConnections int
+
+	// IdleTimeout is how long a connection may carry nothing, in neither
+	// direction, once its client has reached a broker. Default:
+	// DefaultIdleTimeout (0, no limit).
+	IdleTimeout time.Duration
+
+	// MaxAge is how long a connection may be open, and MaxAgeJitter by how many
+	// percent less at most, drawn anew for each one, so that those which began
+	// together do not end together. Defaults: DefaultMaxAge (0, no limit) and
+	// DefaultMaxAgeJitter (10).
+	MaxAge       time.Duration
+	MaxAgeJitter int
 
 	Pos Pos
 }

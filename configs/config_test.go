@@ -79,6 +79,7 @@ func TestDefaults(t *testing.T) {
 			SessionTickets:     true,
 			HandshakeTimeout:   10 * time.Second,
 			FirstBytesTimeout:  10 * time.Second,
+			MaxAgeJitter:       10,
 			Pos:                Pos{"dir/suitegate.yml", 8, 5},
 		}},
 	}
@@ -122,6 +123,9 @@ listeners:
     handshake_timeout: 3s
     first_bytes_timeout: 4s
     max_connections: 100
+    idle_timeout: 1h
+    max_connection_age: 24h
+    max_connection_age_jitter: 0%
 `)
 	want := &Config{
 		File:         "dir/suitegate.yml",
@@ -154,6 +158,8 @@ listeners:
 			HandshakeTimeout:  3 * time.Second,
 			FirstBytesTimeout: 4 * time.Second,
 			MaxConnections:    100,
+			IdleTimeout:       time.Hour,
+			MaxAge:            24 * time.Hour,
 			Pos:               Pos{"dir/suitegate.yml", 15, 5},
 		}},
 		Warnings: Errors{{Pos{"dir/suitegate.yml", 8, 12}, `certificate "rsa" is not used by any listener`}},

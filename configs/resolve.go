@@ -216,7 +216,13 @@ func (r *resolver) listener(n *yaml.Node, k *listenerKeys) {
 		HandshakeTimeout:  durationOr(k.HandshakeTimeout, DefaultHandshakeTimeout),
 		FirstBytesTimeout: durationOr(k.FirstBytesTimeout, DefaultFirstBytesTimeout),
 		MaxConnections:    int(k.MaxConnections.or(DefaultMaxConnections)),
+		IdleTimeout:       durationOr(k.IdleTimeout, DefaultIdleTimeout),
+		MaxAge:            durationOr(k.MaxAge, DefaultMaxAge),
+		MaxAgeJitter:      int(k.MaxAgeJitter.or(DefaultMaxAgeJitter)),
 		Pos:               r.pos(n),
+	}
+	if k.MaxAgeJitter.given() && !k.MaxAge.given() {
+		r.errorf(k.MaxAgeJitter.key, "max_connection_age_jitter: there is no max_connection_age")
 	}
 	if name := string(k.Policy.value); r.refer(&r.policies, k.Policy) {
 		l.Policy = r.cfg.Policies[name]

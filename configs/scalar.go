@@ -98,6 +98,21 @@ func (c *count) parse(s string) error {
 	return nil
 }
 
+// percentage is a part of something, in whole percents below 100.
+type percentage int
+
+func (*percentage) kind() (tag, want string) { return "!!str", "a percentage, such as 10%" }
+
+func (p *percentage) parse(s string) error {
+	number, found := strings.CutSuffix(s, "%")
+	v, err := strconv.ParseUint(number, 10, 7)
+	if err != nil || !found || v >= 100 {
+		return fmt.Errorf("want a percentage from 0%% to 99%%, not %s", quote(s))
+	}
+	*p = percentage(v)
+	return nil
+}
+
 // toggle is on or off.
 type toggle bool
 

@@ -140,6 +140,9 @@ type listenerKeys struct {
 	HandshakeTimeout   field[duration]              `key:"handshake_timeout"`
 	FirstBytesTimeout  field[duration]              `key:"first_bytes_timeout"`
 	MaxConnections     field[count]                 `key:"max_connections"`
+	IdleTimeout        field[duration]              `key:"idle_timeout"`
+	MaxAge             field[duration]              `key:"max_connection_age"`
+	MaxAgeJitter       field[percentage]            `key:"max_connection_age_jitter"`
 }
 
 type clientCertificateKeys struct {

@@ -93,7 +93,7 @@ func (c *connection) serve() {
 	}
 	client, backend := c.client, c.backend
 	c.forget()
-	c.listener.relay.Hand(client, backend, c.end)
+	c.listener.relay.Hand(client, backend, c.route.relayLimits(c.start), c.end)
 }
 
 // forget lets go of what only set-up needed: a connection may stay for weeks,

@@ -27,6 +27,8 @@ type Error struct {
 var (
 	errLinger   = &Error{reason: "linger_timeout", Err: errors.New("the other side did not end in time after the first had")}
 	errShutdown = &Error{reason: "shutdown", Err: errors.New("the relay was closed")}
+	errIdle     = &Error{reason: "idle_timeout", Err: errors.New("nothing was carried for as long as Limits.Idle allows")}
+	errMaxAge   = &Error{reason: "max_age", Err: errors.New("the connection was open for as long as Limits.Until allows")}
 )
 
 // Error implements error.
@@ -48,6 +50,7 @@ func (e *Error) Unwrap() error { return e.Err }
 //	client_error, backend_error          anything else, a TLS alert for one
 //	linger_timeout                       one side ended, the other neither sent, took nor ended for Linger
 //	shutdown                             the relay was closed
+//	idle_timeout, max_age                a limit of Limits was reached
 //	panic                                Read, Write or CloseWrite panicked; Err holds the stack
 //
 // If the error of a Conn has a Reason of its own, that is it.

@@ -27,8 +27,13 @@ type outcome struct {
 
 // hand gives both connections to r and returns where the outcome will be.
 func hand(r *Relay, client, backend Conn) <-chan outcome {
+	return handLimited(r, client, backend, Limits{})
+}
+
+// handLimited is hand for a connection with limits.
+func handLimited(r *Relay, client, backend Conn, limits Limits) <-chan outcome {
 	ended := make(chan outcome, 2) // room for a second call, which would be a bug
-	r.Hand(client, backend, func(s Stats, err error) { ended <- outcome{s, err} })
+	r.Hand(client, backend, limits, func(s Stats, err error) { ended <- outcome{s, err} })
 	return ended
 }
 

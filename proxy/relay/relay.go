@@ -14,8 +14,9 @@
 // side sees EOF behind the last byte, and may go on sending. From the first
 // such end, or the first failure, the relay lingers: it gives up once nothing
 // has been carried, and nothing else has ended, for [Relay.Linger]. Before
-// that end there is no timeout of any kind. MQTT and STOMP clients may be
-// silent for days; a peer that is gone is TCP keep-alive's to find.
+// that end there is no timeout of any kind, unless [Limits] ask for one. MQTT
+// and STOMP clients may be silent for days; a peer that is gone is TCP
+// keep-alive's to find.
 //
 // What one side still has to say is delivered when the other has failed: a
 // backend that answers and closes does not lose its answer because the client
@@ -107,14 +108,28 @@ type Relay struct {
 	idle     chan struct{} // closed when the last session ends; nil if no one waits
 }
 
+// Limits bound a connection's time. The zero value bounds nothing.
+//
+// A connection that is over one of them is ended as [Relay.Close] ends it.
+type Limits struct {
+	// Idle is how long nothing may be carried, in neither direction; what TLS
+	// says to itself does not count. Once a side has ended its stream,
+	// [Relay.Linger] takes its place. 0 is no limit.
+	Idle time.Duration
+
+	// Until is when the connection ends, whatever it carries. The zero time is
+	// never.
+	Until time.Time
+}
+
 // Hand gives both connections away, with deadlines cleared. It does not block.
 //
 // done is called exactly once, after both connections are closed, on a
 // goroutine of the relay's; the connection counts as live until done returns.
 // Its error is nil if both sides ended their streams, else an *[Error]. A
 // closed Relay closes both connections and reports "shutdown".
-func (r *Relay) Hand(client, backend Conn, done func(Stats, error)) {
-	s := newSession(r, client, backend, done)
+func (r *Relay) Hand(client, backend Conn, limits Limits, done func(Stats, error)) {
+	s := newSession(r, client, backend, limits, done)
 
 	r.mu.Lock()
 	if r.sessions == nil {
@@ -125,8 +140,9 @@ func (r *Relay) Hand(client, backend Conn, done func(Stats, error)) {
 	r.mu.Unlock()
 
 	if closed {
-		s.stop()
+		s.stop(errShutdown)
 	}
+	s.watch()
 	go s.carryFromClient()
 	go s.carryFromBackend()
 }
@@ -174,7 +190,7 @@ func (r *Relay) Close() error {
 	r.mu.Unlock()
 
 	for _, s := range live {
-		s.stop()
+		s.stop(errShutdown)
 	}
 	return r.Wait(context.Background())
 }

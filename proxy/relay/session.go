@@ -17,6 +17,7 @@ import (
 type session struct {
 	relay   *Relay
 	done    func(Stats, error)
+	limits  Limits
 	client  peer
 	backend peer
 	running atomic.Int32 // directions that have not ended
@@ -25,10 +26,17 @@ type session struct {
 	// are still open.
 	lingering atomic.Bool
 
+	// born is when the session began, and carriedAt when a buffer was last
+	// carried, as the time since then: it is stored for each one, where there
+	// is a limit to hold it against, and looked at when the watchdog wakes up.
+	born      time.Time
+	carriedAt atomic.Int64
+
 	mu       sync.Mutex
 	first    *peer       // whose end came first
 	final    *Error      // the end that the relay itself made, if it did
 	timer    *time.Timer // cuts the connection; nil before the first end
+	watchdog *time.Timer // looks at the limits; nil without any
 	finished bool
 }
 
@@ -44,10 +52,12 @@ type peer struct {
 	ended bool  // its stream was read to the end
 }
 
-func newSession(r *Relay, client, backend Conn, done func(Stats, error)) *session {
+func newSession(r *Relay, client, backend Conn, limits Limits, done func(Stats, error)) *session {
 	s := &session{
 		relay:   r,
 		done:    done,
+		limits:  limits,
+		born:    time.Now(),
 		client:  peer{side: Client, conn: client, raw: lowest(client)},
 		backend: peer{side: Backend, conn: backend, raw: lowest(backend)},
 	}
@@ -198,8 +208,11 @@ func closeWrite(c net.Conn) {
 	}
 }
 
-// progress puts off the end of a lingering session.
+// progress puts off the end of an idle or a lingering session.
 func (s *session) progress() {
+	if s.limits.Idle > 0 {
+		s.carriedAt.Store(int64(time.Since(s.born)))
+	}
 	if !s.lingering.Load() {
 		return
 	}
@@ -257,14 +270,14 @@ func (s *session) stopped() bool {
 
 // stop ends the session in good order: reads end, so that each direction
 // passes on an end of stream, and whoever does not take it in time is cut.
-func (s *session) stop() {
+func (s *session) stop(why *Error) {
 	s.mu.Lock()
 	if s.final == nil && !s.finished {
-		s.final = errShutdown
+		s.final = why
 		if s.timer != nil {
 			s.timer.Stop()
 		}
-		s.timer = time.AfterFunc(closeGrace, func() { s.cut(errShutdown) })
+		s.timer = time.AfterFunc(closeGrace, func() { s.cut(why) })
 	}
 	s.mu.Unlock()
 
@@ -298,8 +311,10 @@ func (s *session) leave() {
 	}
 	s.mu.Lock()
 	s.finished = true
-	if s.timer != nil {
-		s.timer.Stop()
+	for _, t := range []*time.Timer{s.timer, s.watchdog} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	s.mu.Unlock()
 
@@ -321,7 +336,7 @@ func (s *session) report() (Stats, error) {
 		st.First = s.first.side
 	}
 	err := s.final
-	if s.first != nil && s.first.err != nil && (err == nil || err == errLinger || err == errShutdown) {
+	if s.first != nil && s.first.err != nil && (err == nil || err.reason != "panic") {
 		err = &Error{Side: s.first.side, Err: s.first.err} // what came after is its consequence
 	}
 	if err == nil {
