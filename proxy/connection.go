@@ -37,6 +37,7 @@ type connection struct {
 	hello       *clienthello.Hello
 	serverName  string // what the hello says
 	alpnOffered string
+	ja4         string // fingerprint of the hello
 	decision    policy.Decision
 	certificate certs.Certificate
 	engine      engine.Engine
@@ -131,6 +132,7 @@ func (c *connection) readHello() (err error) {
 		return err
 	}
 	c.serverName, c.alpnOffered = c.hello.ServerName, strings.Join(c.hello.ALPN, ",")
+	c.ja4 = c.hello.JA4()
 	return nil
 }
 

@@ -45,6 +45,7 @@ func (c *connection) end(stats relay.Stats, err error) {
 			attrs = append(attrs, slog.String("alert", engine.AlertName(c.alert)))
 		}
 		attrs = append(attrs, slog.String("error", err.Error()))
+		attrs = append(attrs, offered(c.hello, err)...)
 	}
 	c.listener.server.log().LogAttrs(context.Background(), level, "connection", attrs...)
 }
@@ -55,7 +56,7 @@ var unremarkable = map[string]bool{"client_closed": true, "shutdown": true, reas
 
 // attrs says as much as the connection got to know.
 func (c *connection) attrs() []slog.Attr {
-	attrs := make([]slog.Attr, 0, 23)
+	attrs := make([]slog.Attr, 0, 30)
 	add := func(key, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(key, value))
@@ -65,6 +66,7 @@ func (c *connection) attrs() []slog.Attr {
 	add("client", c.source.String())
 	add("sni", c.serverName)
 	add("alpn_offered", c.alpnOffered)
+	add("ja4", c.ja4)
 	if c.decision.Version != 0 {
 		add("version", c.decision.Version.String())
 		add("suite", c.decision.Suite.Name)

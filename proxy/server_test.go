@@ -54,7 +54,10 @@ func TestCarriesAndLogs(t *testing.T) {
 			if line["client"] != conn.LocalAddr().String() || line["duration"].(float64) <= 0 {
 				t.Errorf("client %v, duration %v", line["client"], line["duration"])
 			}
-			for _, key := range []string{"time", "client", "duration"} {
+			if ja4, _ := line["ja4"].(string); len(ja4) != 36 { // the rest of it is for clienthello to test
+				t.Errorf("JA4 %v", line["ja4"])
+			}
+			for _, key := range []string{"time", "client", "duration", "ja4"} {
 				delete(line, key)
 			}
 			want := map[string]any{

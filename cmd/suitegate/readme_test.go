@@ -377,24 +377,26 @@ func TestREADMEAdmin(t *testing.T) {
 	}
 }
 
-// The fields are those that proxy/logline.go writes.
+// The fields are those that proxy/logline.go and proxy/offer.go write.
 func TestREADMELogFields(t *testing.T) {
 	text := readREADME(t)
 	written := make(map[string]bool)
-	ast.Inspect(parseFile(t, "../../proxy/logline.go"), func(n ast.Node) bool {
+	inspect := func(n ast.Node) bool {
 		call, ok := n.(*ast.CallExpr)
 		if !ok || len(call.Args) < 2 {
 			return true
 		}
 		selector, isSelector := call.Fun.(*ast.SelectorExpr)
 		name, isName := call.Fun.(*ast.Ident)
-		if isName && name.Name == "add" || isSelector && fmt.Sprint(selector.X) == "slog" {
+		if isName && (name.Name == "add" || name.Name == "list") || isSelector && fmt.Sprint(selector.X) == "slog" {
 			if key, ok := stringLiteral(call.Args[0]); ok {
 				written[key] = true
 			}
 		}
 		return true
-	})
+	}
+	ast.Inspect(parseFile(t, "../../proxy/logline.go"), inspect)
+	ast.Inspect(parseFile(t, "../../proxy/offer.go"), inspect)
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(written)), column(text.table(t, "Log", "field"), 0)); diff != "" {
 		t.Errorf("fields (-code +README):\n%s", diff)
 	}

@@ -6,8 +6,10 @@ import (
 
 // Versions of the protocol as they stand on the wire.
 const (
+	versionSSL20 = 0x0002
 	versionSSL30 = 0x0300
 	versionTLS10 = 0x0301
+	versionTLS11 = 0x0302
 	versionTLS12 = 0x0303
 	versionTLS13 = 0x0304
 )

@@ -84,6 +84,7 @@ func describe(h *Hello) string {
 	}
 	line("record version", "%s", versionName(h.RecordVersion))
 	line("legacy version", "%s", versionName(h.LegacyVersion))
+	line("JA4", "%s", h.JA4())
 	line("session ID", "%d bytes", len(h.SessionID))
 	line("server name", "%q", h.ServerName)
 	line("ALPN", "%q", h.ALPN)
