@@ -148,6 +148,10 @@ type SelfSigned struct {
 type Upstream struct {
 	Nodes          []string      // host:port, at least one
 	ConnectTimeout time.Duration // for each node tried. Default: DefaultConnectTimeout (5 s)
+
+	// ProxyProtocol is the version of the PROXY protocol, 1 or 2, by which the
+	// nodes are told who the client is. Default: 0, they are not.
+	ProxyProtocol int
 }
 
 // Listener is an address that TLS clients connect to.
@@ -156,6 +160,8 @@ type Listener struct {
 	Address  string // host:port; port 0 lets the system choose
 	Protocol string // amqp, mqtt, stomp, openwire, websocket, auto or tcp
 	Policy   *policy.Policy
+
+	ProxyProtocol ProxyProtocol
 
 	// Certificates are names of Config.Certificates. Default: all of them.
 	Certificates []string

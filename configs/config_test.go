@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -20,6 +21,7 @@ import (
 // names.
 var ignoreTree = cmp.Options{
 	cmpopts.IgnoreUnexported(Config{}),
+	cmpopts.EquateComparable(netip.Prefix{}),
 	cmp.Transformer("policyName", func(p *policy.Policy) string {
 		if p == nil {
 			return ""
@@ -101,11 +103,12 @@ certificates:
 policies:
   strict: {tls12: [ecdhe-rsa-aes256-gcm-sha384], tls13: [TLS_AES_256_GCM_SHA384], groups: [P-256]}
 upstreams:
-  broker: {nodes: ["a.internal:05672", "[::1]:5672"], connect_timeout: 500ms}
+  broker: {nodes: ["a.internal:05672", "[::1]:5672"], connect_timeout: 500ms, proxy_protocol: v2}
 listeners:
   - name: wss
     address: :61619
     protocol: websocket
+    proxy_protocol: {from: [192.0.2.7, "2001:db8::/32", 0.0.0.0/0]}
     policy: strict
     certificates: [ecdsa]
     server_name: known
@@ -139,11 +142,14 @@ listeners:
 			{Name: "ecdsa", SelfSigned: &SelfSigned{Names: []string{"*.example.com", "2001:db8::1"}}, Pos: Pos{"dir/suitegate.yml", 9, 5}},
 		},
 		Policies:  map[string]*policy.Policy{"strict": {Name: "strict"}},
-		Upstreams: map[string]Upstream{"broker": {Nodes: []string{"a.internal:5672", "[::1]:5672"}, ConnectTimeout: 500 * time.Millisecond}},
+		Upstreams: map[string]Upstream{"broker": {Nodes: []string{"a.internal:5672", "[::1]:5672"}, ConnectTimeout: 500 * time.Millisecond, ProxyProtocol: 2}},
 		Listeners: []Listener{{
-			Name:               "wss",
-			Address:            ":61619",
-			Protocol:           "websocket",
+			Name:     "wss",
+			Address:  ":61619",
+			Protocol: "websocket",
+			ProxyProtocol: ProxyProtocol{From: []netip.Prefix{
+				netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("0.0.0.0/0"),
+			}},
 			Policy:             &policy.Policy{Name: "strict"},
 			Certificates:       []string{"ecdsa"},
 			ServerName:         "known",
@@ -162,7 +168,8 @@ listeners:
 			MaxAge:            24 * time.Hour,
 			Pos:               Pos{"dir/suitegate.yml", 15, 5},
 		}},
-		Warnings: Errors{{Pos{"dir/suitegate.yml", 8, 12}, `certificate "rsa" is not used by any listener`}},
+		Warnings: Errors{{Pos{"dir/suitegate.yml", 8, 12}, `certificate "rsa" is not used by any listener`},
+			{Pos{"dir/suitegate.yml", 18, 57}, "from: 0.0.0.0/0 trusts everyone to say who they are"}},
 	}
 	if diff := cmp.Diff(want, got, ignoreTree); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -192,6 +192,7 @@ func (r *resolver) upstream(upstreams names[upstreamKeys]) {
 				u.Nodes = append(u.Nodes, n.value.String())
 			}
 		}
+		u.ProxyProtocol = int(e.value.ProxyProtocol.value)
 		r.cfg.Upstreams[string(e.name)] = u
 	}
 }
@@ -242,6 +243,7 @@ func (r *resolver) listener(n *yaml.Node, k *listenerKeys) {
 		}
 	}
 	r.serverName(k, &l)
+	l.ProxyProtocol = r.proxyProtocol(k.ProxyProtocol.value)
 	l.ClientCertificates = r.clientCertificates(k.ClientCertificates)
 	r.route(n, k, &l)
 	r.cfg.Listeners = append(r.cfg.Listeners, l)

@@ -122,12 +122,14 @@ type policyKeys struct {
 type upstreamKeys struct {
 	Nodes          []field[nodeAddress] `key:"nodes,required,nonempty"`
 	ConnectTimeout field[duration]      `key:"connect_timeout"`
+	ProxyProtocol  field[proxyVersion]  `key:"proxy_protocol"`
 }
 
 type listenerKeys struct {
 	Name               field[name]                  `key:"name,required"`
 	Address            field[listenAddress]         `key:"address,required"`
 	Protocol           field[protocol]              `key:"protocol,required"`
+	ProxyProtocol      field[proxyProtocolKeys]     `key:"proxy_protocol"`
 	Policy             field[text]                  `key:"policy,required"`
 	Certificates       field[[]field[text]]         `key:"certificates,nonempty"`
 	ServerName         field[serverName]            `key:"server_name"`
@@ -143,6 +145,10 @@ type listenerKeys struct {
 	IdleTimeout        field[duration]              `key:"idle_timeout"`
 	MaxAge             field[duration]              `key:"max_connection_age"`
 	MaxAgeJitter       field[percentage]            `key:"max_connection_age_jitter"`
+}
+
+type proxyProtocolKeys struct {
+	From field[[]field[network]] `key:"from,required,nonempty"`
 }
 
 type clientCertificateKeys struct {

@@ -26,13 +26,15 @@ import (
 // A connection is one client's way through the gateway, and all that its log
 // line will say.
 type connection struct {
-	listener *listener
-	route    *route
-	socket   net.Conn
-	source   netip.AddrPort // who the client is
-	start    time.Time
-	admitted bool        // counts in listener.active
-	aborted  atomic.Bool // by the gateway's own end
+	listener    *listener
+	route       *route
+	socket      net.Conn
+	source      netip.AddrPort // who the client is
+	destination netip.AddrPort // what it connected to
+	proxiedBy   netip.AddrPort // the proxy that said both; zero for none
+	start       time.Time
+	admitted    bool        // counts in listener.active
+	aborted     atomic.Bool // by the gateway's own end
 
 	hello       *clienthello.Hello
 	serverName  string // what the hello says
@@ -55,12 +57,8 @@ type connection struct {
 }
 
 func newConnection(l *listener, r *route, socket net.Conn) *connection {
-	c := &connection{listener: l, route: r, socket: socket, start: time.Now()}
-	if tcp, ok := socket.RemoteAddr().(*net.TCPAddr); ok {
-		from := tcp.AddrPort()
-		c.source = netip.AddrPortFrom(from.Addr().Unmap(), from.Port()) // one name for an IPv4 client, on whatever socket
-	}
-	return c
+	return &connection{listener: l, route: r, socket: socket, start: time.Now(),
+		source: addrPort(socket.RemoteAddr()), destination: addrPort(socket.LocalAddr())}
 }
 
 // stages are the way of a connection, in order. Each is one call into a package
@@ -68,6 +66,7 @@ func newConnection(l *listener, r *route, socket net.Conn) *connection {
 // that has a name.
 var stages = [...]func(*connection) error{
 	(*connection).admit,
+	(*connection).readProxyHeader,
 	(*connection).readHello,
 	(*connection).challenge,
 	(*connection).decide,
@@ -238,12 +237,18 @@ func (c *connection) dial() (err error) {
 	return nil
 }
 
-// greet passes on what recognise has read. It is less than a socket buffer.
+// greet says who the client is, where the broker is told, and passes on what
+// recognise has read: in one piece, and less than a socket buffer.
 func (c *connection) greet() error {
-	if len(c.first.Prefix) == 0 {
+	header, err := c.proxyHeader()
+	if err != nil {
+		return err
+	}
+	greeting := append(header, c.first.Prefix...)
+	if len(greeting) == 0 {
 		return nil
 	}
-	if _, err := c.backend.Write(c.first.Prefix); err != nil {
+	if _, err := c.backend.Write(greeting); err != nil {
 		return &refusal{reason: "backend_closed", err: fmt.Errorf("proxy: %s closed before the first byte: %w", c.node.Address, err),
 			answer: sniff.Unavailable(c.first)}
 	}

@@ -56,7 +56,7 @@ var unremarkable = map[string]bool{"client_closed": true, "shutdown": true, reas
 
 // attrs says as much as the connection got to know.
 func (c *connection) attrs() []slog.Attr {
-	attrs := make([]slog.Attr, 0, 30)
+	attrs := make([]slog.Attr, 0, 31)
 	add := func(key, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(key, value))
@@ -64,6 +64,9 @@ func (c *connection) attrs() []slog.Attr {
 	}
 	add("listener", c.route.Name)
 	add("client", c.source.String())
+	if c.proxiedBy.IsValid() {
+		add("proxied_by", c.proxiedBy.String())
+	}
 	add("sni", c.serverName)
 	add("alpn_offered", c.alpnOffered)
 	add("ja4", c.ja4)

@@ -46,6 +46,12 @@ var endings = []struct {
 	{"gone after TLS", "amqp", leave(), "", "client_closed", ""},
 	{"broker down, MQTT", "down", speak("\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03abc"), "\x20\x02\x00\x03", "upstream_refused", "connection refused"},
 	{"protocol without upstream", "auto", speak("CONNECT\naccept-version:1.2\n\n\x00"), "ERROR\n", "no_upstream", "stomp"},
+	{"PROXY header that nobody asked for", "amqp", raw("PROXY TCP4 192.0.2.7 198.51.100.1 1 2\r\n"), "", "not_tls", "PROXY protocol header"},
+	{"no PROXY header", "behind", client(&tls.Config{}), "internal error", "proxy_header_missing", "TLS without a PROXY header"},
+	{"no PROXY header and no TLS", "behind", raw("AMQP\x00\x00\x09\x01"), "", "proxy_header_missing", "AMQP"},
+	{"bad PROXY header", "behind", raw("PROXY TCP4 192.0.2.7 198.51.100.1 1 99999\r\n"), "", "proxy_header_invalid", "port"},
+	{"half a PROXY header", "behind", raw("PROXY TCP4 192."), "", "proxy_header_timeout", "after 15 bytes"},
+	{"port check by a balancer", "behind", hangUp(""), "", "client_closed", "after 0 bytes"},
 	{"over the limit", "full", raw(""), "\x02\x50", "connection_limit", "max_connections"},
 }
 
@@ -132,6 +138,7 @@ listeners:
   - {name: auto, address: "127.0.0.1:0", protocol: auto, policy: rabbitmq, upstreams: {amqp: broker, mqtt: broker}}
   - {name: slow, address: "127.0.0.1:0", protocol: amqp, policy: rabbitmq, upstream: broker, handshake_timeout: 200ms}
   - {name: shy, address: "127.0.0.1:0", protocol: amqp, policy: rabbitmq, upstream: broker, first_bytes_timeout: 200ms}
+  - {name: behind, address: "127.0.0.1:0", protocol: amqp, policy: rabbitmq, upstream: broker, proxy_protocol: {from: [127.0.0.0/8]}, handshake_timeout: 500ms}
   - {name: down, address: "127.0.0.1:0", protocol: mqtt, policy: rabbitmq, upstream: down}
   - {name: full, address: "127.0.0.1:0", protocol: tcp, policy: rabbitmq, upstream: broker, max_connections: 1}
 `)

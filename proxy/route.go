@@ -14,6 +14,7 @@ import (
 	"github.com/suitegate/suitegate/proxy/clientauth"
 	"github.com/suitegate/suitegate/proxy/engine"
 	"github.com/suitegate/suitegate/proxy/metrics"
+	"github.com/suitegate/suitegate/proxy/proxyheader"
 	"github.com/suitegate/suitegate/proxy/upstream"
 )
 
@@ -184,7 +185,7 @@ func highest(p *policy.Policy) policy.Version {
 }
 
 func newPool(name string, u configs.Upstream, m *metrics.Metrics) *upstream.Pool {
-	pool := &upstream.Pool{Name: name, ConnectTimeout: u.ConnectTimeout, Metrics: m}
+	pool := &upstream.Pool{Name: name, ConnectTimeout: u.ConnectTimeout, ProxyProtocol: proxyheader.Version(u.ProxyProtocol), Metrics: m}
 	for _, node := range u.Nodes {
 		pool.Backends = append(pool.Backends, &upstream.Backend{Address: node})
 	}

@@ -29,7 +29,8 @@ proxy/engine       proxy/tls12
 proxy/tls12        proxy/tls12/ffdhe
 proxy/tls12/ffdhe  -
 proxy/sniff        -
-proxy/upstream     proxy/metrics
+proxy/upstream     proxy/metrics proxy/proxyheader
+proxy/proxyheader  -
 proxy/relay        -
 proxy/metrics      -
 proxy/admin        policy proxy/upstream proxy/metrics

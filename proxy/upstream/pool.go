@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/suitegate/suitegate/proxy/metrics"
+	"github.com/suitegate/suitegate/proxy/proxyheader"
 )
 
 // DefaultConnectTimeout is how long one node may take to answer.
@@ -34,6 +35,11 @@ type Pool struct {
 	// ConnectTimeout bounds each attempt to reach a node, from the resolution of
 	// its name to the TCP handshake. 0 means DefaultConnectTimeout.
 	ConnectTimeout time.Duration
+
+	// ProxyProtocol is the version of the header with which the nodes want every
+	// connection to begin. Dial leaves it to the caller, who knows the client;
+	// a connection that is no client's begins with its Local. 0 means none.
+	ProxyProtocol proxyheader.Version
 
 	// KeepAlive sets TCP keep-alive. With Enable false (the zero value), it is on
 	// nonetheless, as [DefaultKeepAlive] has it. The relay has no idle timeout,
