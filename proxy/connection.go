@@ -93,7 +93,9 @@ func (c *connection) serve() {
 	}
 	client, backend := c.client, c.backend
 	c.forget()
-	c.listener.relay.Hand(client, backend, c.route.relayLimits(c.start), c.end)
+	options := relay.Options{Limits: c.route.relayLimits(c.start)}
+	options.FromClient, options.FromBackend = c.listener.server.Metrics.Carried(c.route.Name)
+	c.listener.relay.Hand(client, backend, options, c.end)
 }
 
 // forget lets go of what only set-up needed: a connection may stay for weeks,
@@ -199,7 +201,7 @@ func (c *connection) handshake() error {
 	}
 	c.listener.server.Metrics.HandshakeDone(metrics.Handshake{
 		Listener: c.route.Name, Version: c.decision.Version.String(), Suite: c.decision.Suite.Name, Group: c.groupName(),
-		Engine: c.engine.Name(), Resumed: c.resumed,
+		Engine: c.engine.Name(), Ticket: c.hello.SessionTicketData || c.hello.PreSharedKey, Resumed: c.resumed,
 	}, time.Since(c.start))
 	return c.socket.SetDeadline(time.Now().Add(c.route.FirstBytesTimeout))
 }
@@ -253,6 +255,9 @@ func (c *connection) greet() error {
 			answer: sniff.Unavailable(c.first)}
 	}
 	c.greeted = int64(len(c.first.Prefix))
+	if fromClient, _ := c.listener.server.Metrics.Carried(c.route.Name); fromClient != nil {
+		fromClient.Add(float64(c.greeted))
+	}
 	return nil
 }
 

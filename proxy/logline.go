@@ -22,8 +22,9 @@ func (c *connection) end(stats relay.Stats, err error) {
 	if errors.As(err, &mismatch) {
 		c.first.Protocol = mismatch.Found // on an openwire listener the relay finds out
 	}
-	if (!c.relayed || mismatch != nil) && !unremarkable[reason] {
-		level = slog.LevelWarn // the client got no further than the gateway
+	refused := (!c.relayed || mismatch != nil) && !unremarkable[reason] // it got no further than the gateway
+	if refused {
+		level = slog.LevelWarn
 	}
 	if reason == "panic" || reason == "internal_error" || reason == "not_as_decided" {
 		level = slog.LevelError
@@ -32,7 +33,7 @@ func (c *connection) end(stats relay.Stats, err error) {
 	if c.admitted {
 		c.listener.active.Add(-1)
 	}
-	c.listener.server.Metrics.Ended(c.route.Name, reason, fromClient, stats.FromBackend)
+	c.listener.server.Metrics.Ended(c.route.Name, reason, refused)
 
 	attrs := append(c.attrs(),
 		slog.Int64("bytes_from_client", fromClient),
@@ -43,6 +44,10 @@ func (c *connection) end(stats relay.Stats, err error) {
 	if err != nil {
 		if c.alert != 0 {
 			attrs = append(attrs, slog.String("alert", engine.AlertName(c.alert)))
+		}
+		if alert, ok := engine.ClientAlert(err); ok {
+			c.listener.server.Metrics.ClientAlerted(c.route.Name, engine.AlertName(alert))
+			attrs = append(attrs, slog.String("client_alert", engine.AlertName(alert)))
 		}
 		attrs = append(attrs, slog.String("error", err.Error()))
 		attrs = append(attrs, offered(c.hello, err)...)

@@ -180,6 +180,12 @@ func TestRefusals(t *testing.T) {
 			if !g.counted(series) {
 				t.Errorf("not in the metrics: %s", series)
 			}
+			if refused := fmt.Sprintf(`suitegate_refusals_total{listener=%q,reason=%q}`, tt.listener, tt.reason); line["level"] == "WARN" != g.counted(refused+" "+fmt.Sprint(ended[tt.listener+" "+tt.reason])) {
+				t.Errorf("refused or not: %s, and the line is %v", refused, line)
+			}
+			if tt.reason == "client_alert" && (line["client_alert"] != "bad_certificate" || !g.counted(`suitegate_client_alerts_total{alert="bad_certificate",listener="amqp"} 1`)) {
+				t.Errorf("client's alert: %v", line["client_alert"])
+			}
 		})
 	}
 	// What the last ones did has disturbed nobody.

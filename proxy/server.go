@@ -36,9 +36,14 @@ type Server struct {
 	// Metrics counts what Log tells. Default: nothing is counted.
 	Metrics *metrics.Metrics
 
+	// Version is that of the program, for the metrics and for /status.
+	Version string
+
 	mu        sync.Mutex // held while the configuration changes, and to read what follows
 	current   *generation
 	loaded    time.Time
+	begun     time.Time // when the first configuration was
+	failure   loadFailure
 	listeners map[string]*listener // by key
 	leaving   map[*listener]context.CancelFunc
 	departed  sync.WaitGroup // goroutines that drain what is in leaving
@@ -71,8 +76,31 @@ func (s *Server) Apply(config *configs.Config) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.apply(config)
-	s.Metrics.Reloaded(err == nil, time.Now())
+	s.loadedOrNot(err)
 	return err
+}
+
+// loadFailure is the newest attempt to load a configuration, if it failed.
+type loadFailure struct {
+	err error
+	at  time.Time
+}
+
+// LoadFailed takes note of a configuration that is not even good enough for
+// [Server.Apply]: one that cannot be read. Apply does so for itself.
+func (s *Server) LoadFailed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loadedOrNot(err)
+}
+
+func (s *Server) loadedOrNot(err error) {
+	now := time.Now()
+	s.Metrics.Reloaded(err == nil, now)
+	s.failure = loadFailure{}
+	if err != nil {
+		s.failure = loadFailure{err: err, at: now}
+	}
 }
 
 func (s *Server) apply(config *configs.Config) error {
@@ -133,6 +161,11 @@ func (s *Server) bind(next *generation) (map[string]*listener, error) {
 func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	previous := s.current
 	s.current, s.loaded = next, time.Now()
+	if previous == nil {
+		s.begun = s.loaded
+		s.Metrics.Built(s.Version)
+		s.Metrics.ServeReady(func() bool { return s.ready() == nil })
+	}
 	s.keepTickets(previous)
 	s.watchExpiry()
 	s.watchClientAuth(previous)

@@ -8,7 +8,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/proxy"
@@ -33,7 +32,7 @@ func (s *serveCommand) Run(out *console) error {
 	}
 	log, level := newLogger(out.stderr, cfg.Log)
 	g := &gateway{
-		server: &proxy.Server{Log: log, Metrics: metrics.New()},
+		server: &proxy.Server{Log: log, Metrics: metrics.New(), Version: buildVersion()},
 		log:    log,
 		level:  level,
 		format: cfg.Log.Format,
@@ -92,7 +91,7 @@ func (g *gateway) reload() {
 		logMistakes(g.log, slog.LevelWarn, cfg.Warnings)
 		err = g.server.Apply(cfg)
 	} else {
-		g.server.Metrics.Reloaded(false, time.Now()) // Apply counts for itself
+		g.server.LoadFailed(err)
 	}
 	if err != nil {
 		var mistakes configs.Errors

@@ -9,9 +9,13 @@ import (
 type versionCommand struct{}
 
 func (versionCommand) Run(out *console) error {
-	info, _ := debug.ReadBuildInfo()
-	out.printf("suitegate %s\n%s %s/%s\n", describeBuild(info), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	out.printf("suitegate %s\n%s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil
+}
+
+func buildVersion() string {
+	info, _ := debug.ReadBuildInfo()
+	return describeBuild(info)
 }
 
 // describeBuild is the module's version, and the commit where the build knows

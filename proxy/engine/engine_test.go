@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -480,6 +481,9 @@ func TestHandshakeErrorReasons(t *testing.T) {
 	if got := NewHandshakeError(err); got.Reason() != ReasonClientAlert {
 		t.Errorf("client that distrusts us: %s: %v", got.Reason(), got)
 	}
+	if alert, ok := ClientAlert(fmt.Errorf("proxy: %w", NewHandshakeError(err))); !ok || AlertName(alert) != "bad_certificate" {
+		t.Errorf("client that distrusts us: alert %d, %t", alert, ok)
+	}
 	hello := recordHello(t, clientConfig())
 	for _, tt := range []struct {
 		name   string
@@ -504,6 +508,9 @@ func TestHandshakeErrorReasons(t *testing.T) {
 		got := NewHandshakeError(err)
 		if got.Reason() != tt.reason || !errors.Is(got, err) {
 			t.Errorf("client that %s: %s, want %s: %v", tt.name, got.Reason(), tt.reason, got)
+		}
+		if alert, ok := ClientAlert(got); ok {
+			t.Errorf("client that %s: alert %d", tt.name, alert)
 		}
 		near.Close()
 		far.Close()

@@ -18,12 +18,7 @@ import (
 type Metrics struct {
 	registry *prometheus.Registry
 
-	accepted     *prometheus.CounterVec
-	active       *prometheus.GaugeVec
-	handshakes   *prometheus.CounterVec
-	handshakeSec *prometheus.HistogramVec
-	ended        *prometheus.CounterVec
-	bytes        *prometheus.CounterVec
+	connections  connectionMetrics
 	dials        *prometheus.CounterVec
 	acceptErrors *prometheus.CounterVec
 	panics       prometheus.Counter
@@ -35,33 +30,19 @@ type Metrics struct {
 	certificates *certificateCollector
 	clients      clientMetrics
 	storage      *prometheus.CounterVec
+	build        *prometheus.GaugeVec
+	ready        *readyCollector
 }
 
 // New returns handles on a fresh registry, with the Go runtime's and the
 // process's own metrics beside the gateway's.
 func New() *Metrics {
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "suitegate", Name: name, Help: help}, labels)
-	}
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "suitegate", Name: name, Help: help})
 	}
 	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		accepted: counter("connections_total", "Connections accepted.", "listener"),
-		active: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Namespace: "suitegate", Name: "connections_active", Help: "Connections that are open now.",
-		}, []string{"listener"}),
-		handshakes: counter("handshakes_total", "TLS handshakes completed.",
-			"listener", "version", "suite", "group", "engine", "resumed"),
-		handshakeSec: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "suitegate", Name: "handshake_seconds",
-			Help:    "Time from accept to the end of a completed TLS handshake.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
-		}, []string{"listener", "version"}),
-		ended: counter("connections_ended_total",
-			"Connections that ended, by the reason that the connection log gives.", "listener", "reason"),
-		bytes:        counter("bytes_total", "Payload bytes carried, after decryption.", "listener", "direction"),
+		registry:     prometheus.NewRegistry(),
+		connections:  newConnectionMetrics(),
 		dials:        counter("upstream_dials_total", "Attempts to connect to a broker node.", "upstream", "node", "result"),
 		acceptErrors: counter("accept_errors_total", "Errors of accept, after which the listener went on.", "listener"),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
@@ -76,13 +57,21 @@ func New() *Metrics {
 			"Certificate files that changed: taken over, or refused while the certificate in force stays.", "certificate", "result"),
 		certificates: newCertificateCollector(),
 		clients:      newClientMetrics(),
+		build: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "suitegate", Name: "build_info", Help: "Always 1; the labels say which build this is.",
+		}, []string{"version", "goversion"}),
+		ready: newReadyCollector(),
 	}
+	m.registry.MustRegister(m.connections.all()...)
 	m.registry.MustRegister(
-		m.accepted, m.active, m.handshakes, m.handshakeSec, m.ended, m.bytes, m.dials,
-		m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements, m.storage, m.orders, m.certificates, m.clients.reloads, m.clients.nextUpdate,
+		m.build, m.ready, m.dials, m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements, m.storage, m.orders, m.certificates, m.clients.reloads, m.clients.nextUpdate,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
+}
+
+func counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "suitegate", Name: name, Help: help}, labels)
 }
 
 // Registry is what /metrics serves. It is nil for a nil Metrics.
@@ -91,46 +80,6 @@ func (m *Metrics) Registry() *prometheus.Registry {
 		return nil
 	}
 	return m.registry
-}
-
-// Accepted counts a connection in. Every call owes one to [Metrics.Ended].
-func (m *Metrics) Accepted(listener string) {
-	if m == nil {
-		return
-	}
-	m.accepted.WithLabelValues(listener).Inc()
-	m.active.WithLabelValues(listener).Inc()
-}
-
-// Ended counts a connection out, with the bytes that it carried each way and
-// the reason that its log line gives.
-func (m *Metrics) Ended(listener, reason string, fromClient, fromBackend int64) {
-	if m == nil {
-		return
-	}
-	m.active.WithLabelValues(listener).Dec()
-	m.ended.WithLabelValues(listener, reason).Inc()
-	m.bytes.WithLabelValues(listener, "from_client").Add(float64(fromClient))
-	m.bytes.WithLabelValues(listener, "from_backend").Add(float64(fromBackend))
-}
-
-// Handshake is a completed TLS handshake as it is counted.
-type Handshake struct {
-	Listener string
-	Version  string // "TLSv1.3"
-	Suite    string // IANA name
-	Group    string // "X25519", "" with RSA key exchange
-	Engine   string // "crypto/tls"
-	Resumed  bool
-}
-
-// HandshakeDone counts a completed handshake that took d since accept.
-func (m *Metrics) HandshakeDone(h Handshake, d time.Duration) {
-	if m == nil {
-		return
-	}
-	m.handshakes.WithLabelValues(h.Listener, h.Version, h.Suite, h.Group, h.Engine, strconv.FormatBool(h.Resumed)).Inc()
-	m.handshakeSec.WithLabelValues(h.Listener, h.Version).Observe(d.Seconds())
 }
 
 // Dialed counts an attempt to reach a node; result is "ok" or the named

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,21 @@ func TestNamesArePinned(t *testing.T) {
 	m.HandshakeDone(Handshake{
 		Listener: "amqps", Version: "TLSv1.3", Suite: "TLS_AES_256_GCM_SHA384", Group: "X25519", Engine: "crypto/tls",
 	}, 3*time.Millisecond)
-	m.Ended("amqps", "client_closed", 7, 9)
+	m.HandshakeDone(Handshake{
+		Listener: "amqps", Version: "TLSv1.2", Suite: "TLS_RSA_WITH_AES_128_CBC_SHA", Engine: "tls12", Ticket: true, Resumed: true,
+	}, 3*time.Millisecond)
+	m.HandshakeDone(Handshake{
+		Listener: "amqps", Version: "TLSv1.2", Suite: "TLS_RSA_WITH_AES_128_CBC_SHA", Engine: "tls12", Ticket: true,
+	}, 3*time.Millisecond)
+	fromClient, fromBackend := m.Carried("amqps")
+	fromClient.Add(7)
+	fromBackend.Add(9)
+	m.Ended("amqps", "client_closed", false)
+	m.Accepted("amqps")
+	m.Ended("amqps", "client_alert", true)
+	m.ClientAlerted("amqps", "unknown_ca")
+	m.Built("v1.2.3")
+	m.ServeReady(func() bool { return true })
 	m.Dialed("rabbit", "127.0.0.1:5672", "ok")
 	m.AcceptFailed("amqps")
 	m.Panicked()
@@ -42,6 +57,9 @@ func TestNamesArePinned(t *testing.T) {
 # HELP suitegate_accept_errors_total Errors of accept, after which the listener went on.
 # TYPE suitegate_accept_errors_total counter
 suitegate_accept_errors_total{listener="amqps"} 1
+# HELP suitegate_build_info Always 1; the labels say which build this is.
+# TYPE suitegate_build_info gauge
+suitegate_build_info{goversion="` + runtime.Version() + `",version="v1.2.3"} 1
 # HELP suitegate_bytes_total Payload bytes carried, after decryption.
 # TYPE suitegate_bytes_total counter
 suitegate_bytes_total{direction="from_backend",listener="amqps"} 9
@@ -65,6 +83,9 @@ suitegate_client_auth_reloads_total{listener="amqps",result="ok"} 1
 # HELP suitegate_client_crl_next_update_timestamp_seconds When the first of the listener's CRLs becomes stale, Unix time.
 # TYPE suitegate_client_crl_next_update_timestamp_seconds gauge
 suitegate_client_crl_next_update_timestamp_seconds{listener="amqps"} 1.700000002e+09
+# HELP suitegate_client_alerts_total TLS alerts by which clients broke off the handshake.
+# TYPE suitegate_client_alerts_total counter
+suitegate_client_alerts_total{alert="unknown_ca",listener="amqps"} 1
 # HELP suitegate_config_last_reload_success_timestamp_seconds When the configuration in force was loaded, Unix time.
 # TYPE suitegate_config_last_reload_success_timestamp_seconds gauge
 suitegate_config_last_reload_success_timestamp_seconds 1.7e+09
@@ -80,16 +101,29 @@ suitegate_config_reloads_total{result="ok"} 1
 suitegate_connections_active{listener="amqps"} 1
 # HELP suitegate_connections_ended_total Connections that ended, by the reason that the connection log gives.
 # TYPE suitegate_connections_ended_total counter
+suitegate_connections_ended_total{listener="amqps",reason="client_alert"} 1
 suitegate_connections_ended_total{listener="amqps",reason="client_closed"} 1
 # HELP suitegate_connections_total Connections accepted.
 # TYPE suitegate_connections_total counter
-suitegate_connections_total{listener="amqps"} 2
+suitegate_connections_total{listener="amqps"} 3
 # HELP suitegate_handshakes_total TLS handshakes completed.
 # TYPE suitegate_handshakes_total counter
 suitegate_handshakes_total{engine="crypto/tls",group="X25519",listener="amqps",resumed="false",suite="TLS_AES_256_GCM_SHA384",version="TLSv1.3"} 1
+suitegate_handshakes_total{engine="tls12",group="",listener="amqps",resumed="false",suite="TLS_RSA_WITH_AES_128_CBC_SHA",version="TLSv1.2"} 1
+suitegate_handshakes_total{engine="tls12",group="",listener="amqps",resumed="true",suite="TLS_RSA_WITH_AES_128_CBC_SHA",version="TLSv1.2"} 1
 # HELP suitegate_panics_total Panics that closed one connection each. Always a defect: report it.
 # TYPE suitegate_panics_total counter
 suitegate_panics_total 1
+# HELP suitegate_ready 1 while the gateway wants new connections, 0 while it drains.
+# TYPE suitegate_ready gauge
+suitegate_ready 1
+# HELP suitegate_refusals_total Connections that got no further than the gateway, by reason; without those that only came to look.
+# TYPE suitegate_refusals_total counter
+suitegate_refusals_total{listener="amqps",reason="client_alert"} 1
+# HELP suitegate_session_tickets_offered_total Completed handshakes whose client offered a session ticket: resumed, or declined and made in full.
+# TYPE suitegate_session_tickets_offered_total counter
+suitegate_session_tickets_offered_total{listener="amqps",result="declined",version="TLSv1.2"} 1
+suitegate_session_tickets_offered_total{listener="amqps",result="resumed",version="TLSv1.2"} 1
 # HELP suitegate_storage_errors_total Operations of the storage that failed.
 # TYPE suitegate_storage_errors_total counter
 suitegate_storage_errors_total{cause="full",operation="store"} 1
@@ -106,7 +140,7 @@ suitegate_upstream_dials_total{node="127.0.0.1:5672",result="ok",upstream="rabbi
 	if err := testutil.GatherAndCompare(m.Registry(), strings.NewReader(want), names...); err != nil {
 		t.Error(err)
 	}
-	if n, err := testutil.GatherAndCount(m.Registry(), "suitegate_handshake_seconds"); n != 1 || err != nil {
+	if n, err := testutil.GatherAndCount(m.Registry(), "suitegate_handshake_seconds"); n != 2 || err != nil {
 		t.Errorf("suitegate_handshake_seconds: %d series, %v", n, err)
 	}
 	if problems, err := testutil.GatherAndLint(m.Registry()); len(problems) > 0 || err != nil {
@@ -117,7 +151,13 @@ suitegate_upstream_dials_total{node="127.0.0.1:5672",result="ok",upstream="rabbi
 func TestNilCountsNothing(t *testing.T) {
 	var m *Metrics
 	m.Accepted("l")
-	m.Ended("l", "r", 1, 1)
+	m.Ended("l", "r", true)
+	m.ClientAlerted("l", "unknown_ca")
+	if fromClient, fromBackend := m.Carried("l"); fromClient != nil || fromBackend != nil {
+		t.Error("a nil Metrics counts bytes")
+	}
+	m.Built("v1")
+	m.ServeReady(func() bool { return true })
 	m.HandshakeDone(Handshake{}, time.Second)
 	m.Dialed("u", "n", "ok")
 	m.AcceptFailed("l")

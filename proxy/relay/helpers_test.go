@@ -8,9 +8,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,9 +35,21 @@ func hand(r *Relay, client, backend Conn) <-chan outcome {
 // handLimited is hand for a connection with limits.
 func handLimited(r *Relay, client, backend Conn, limits Limits) <-chan outcome {
 	ended := make(chan outcome, 2) // room for a second call, which would be a bug
-	r.Hand(client, backend, limits, func(s Stats, err error) { ended <- outcome{s, err} })
+	var fromClient, fromBackend tally
+	options := Options{Limits: limits, FromClient: &fromClient, FromBackend: &fromBackend}
+	r.Hand(client, backend, options, func(s Stats, err error) {
+		if c, b := fromClient.Load(), fromBackend.Load(); c != s.FromClient || b != s.FromBackend {
+			err = fmt.Errorf("counters have %d and %d bytes, %+v (%v)", c, b, s, err)
+		}
+		ended <- outcome{s, err}
+	})
 	return ended
 }
+
+// tally is a [Counter].
+type tally struct{ atomic.Int64 }
+
+func (t *tally) Add(n float64) { t.Int64.Add(int64(n)) }
 
 // await returns the outcome and fails the test if it does not come.
 func await(t testing.TB, ended <-chan outcome) outcome {

@@ -122,14 +122,28 @@ type Limits struct {
 	Until time.Time
 }
 
+// Options are what holds for one connection. The zero value bounds and counts
+// nothing.
+type Options struct {
+	Limits Limits
+
+	// FromClient and FromBackend are told the bytes of [Stats] as they are
+	// carried, for whoever cannot wait for the end. nil is told nothing.
+	FromClient, FromBackend Counter
+}
+
+// A Counter adds up. Its method is called for each buffer that is carried, by
+// several goroutines at once.
+type Counter interface{ Add(n float64) }
+
 // Hand gives both connections away, with deadlines cleared. It does not block.
 //
 // done is called exactly once, after both connections are closed, on a
 // goroutine of the relay's; the connection counts as live until done returns.
 // Its error is nil if both sides ended their streams, else an *[Error]. A
 // closed Relay closes both connections and reports "shutdown".
-func (r *Relay) Hand(client, backend Conn, limits Limits, done func(Stats, error)) {
-	s := newSession(r, client, backend, limits, done)
+func (r *Relay) Hand(client, backend Conn, options Options, done func(Stats, error)) {
+	s := newSession(r, client, backend, options, done)
 
 	r.mu.Lock()
 	if r.sessions == nil {

@@ -371,3 +371,29 @@ func (w *watched) Read(b []byte) (int, error) {
 	w.want -= n
 	return n, err
 }
+
+// TestCountedWhileOpen: a connection may live for weeks, and so its bytes are
+// counted as they are carried. That the counters and the Stats are the same in
+// the end is part of every test.
+func TestCountedWhileOpen(t *testing.T) {
+	client, user := tcpPair(t)
+	backend, broker := tcpPair(t)
+	var fromClient, fromBackend tally
+	ended := make(chan outcome, 1)
+	(&Relay{}).Hand(client, backend, Options{FromClient: &fromClient, FromBackend: &fromBackend},
+		func(s Stats, err error) { ended <- outcome{s, err} })
+	for round := range int64(3) {
+		mustWrite(t, user, []byte("ping"))
+		mustReadFull(t, broker, []byte("ping"))
+		mustWrite(t, broker, []byte("pong!"))
+		mustReadFull(t, user, []byte("pong!"))
+		for deadline := time.Now().Add(20 * time.Second); fromClient.Load() != 4*(round+1) || fromBackend.Load() != 5*(round+1); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("round %d: counted %d and %d bytes", round, fromClient.Load(), fromBackend.Load())
+			}
+		}
+	}
+	user.Close()
+	broker.Close()
+	await(t, ended)
+}

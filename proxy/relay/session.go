@@ -46,20 +46,21 @@ type peer struct {
 	conn    Conn
 	raw     net.Conn // the lowest connection that conn is made of
 	carried int64    // bytes read here and written on the other side
+	counter Counter  // of carried; may be nil
 
 	// Guarded by session.mu.
 	err   error // its first failure
 	ended bool  // its stream was read to the end
 }
 
-func newSession(r *Relay, client, backend Conn, limits Limits, done func(Stats, error)) *session {
+func newSession(r *Relay, client, backend Conn, options Options, done func(Stats, error)) *session {
 	s := &session{
 		relay:   r,
 		done:    done,
-		limits:  limits,
+		limits:  options.Limits,
 		born:    time.Now(),
-		client:  peer{side: Client, conn: client, raw: lowest(client)},
-		backend: peer{side: Backend, conn: backend, raw: lowest(backend)},
+		client:  peer{side: Client, conn: client, raw: lowest(client), counter: options.FromClient},
+		backend: peer{side: Backend, conn: backend, raw: lowest(backend), counter: options.FromBackend},
 	}
 	s.running.Store(2)
 	// A deadline that set-up left behind must not end the connection hours later.
@@ -133,6 +134,9 @@ func (s *session) write(src, dst *peer, b []byte) error {
 	for {
 		n, err := dst.conn.Write(b)
 		src.carried += int64(n)
+		if src.counter != nil {
+			src.counter.Add(float64(n))
+		}
 		if err == nil {
 			return nil
 		}

@@ -398,7 +398,7 @@ func TestDoneOnceAfterBothAreClosed(t *testing.T) {
 	backend, broker := tcpPair(t)
 	r := &Relay{}
 	calls := make(chan bool, 2)
-	r.Hand(client, backend, Limits{}, func(Stats, error) {
+	r.Hand(client, backend, Options{}, func(Stats, error) {
 		_, err1 := client.Read(make([]byte, 1))
 		_, err2 := backend.Read(make([]byte, 1))
 		calls <- errors.Is(err1, net.ErrClosed) && errors.Is(err2, net.ErrClosed)

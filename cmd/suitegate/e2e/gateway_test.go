@@ -124,10 +124,14 @@ func (g *gateway) finish(t *testing.T) {
 	metrics := g.awaitMetric(t, "suitegate_connections_active", 0)
 	g.stop(t)
 	logged := make(map[string]float64)
-	total := 0.0
+	var total, carried, warned float64
 	for _, r := range g.log.connections() {
 		logged[endedMetric(r.text("listener"), r.text("reason"))]++
 		total++
+		carried += r.number("bytes_from_client") + r.number("bytes_from_backend")
+		if r.text("level") != "INFO" {
+			warned++
+		}
 	}
 	for name, n := range metrics {
 		if strings.HasPrefix(name, "suitegate_connections_ended_total") && logged[name] != n {
@@ -136,6 +140,12 @@ func (g *gateway) finish(t *testing.T) {
 	}
 	if n := metrics.sum("suitegate_connections_total"); n != total {
 		t.Errorf("%v connections were accepted, and %v have a log line", n, total)
+	}
+	if n := metrics.sum("suitegate_bytes_total"); n != carried {
+		t.Errorf("%v bytes were counted, and %v are in the log", n, carried)
+	}
+	if n := metrics.sum("suitegate_refusals_total"); n != warned {
+		t.Errorf("%v refusals were counted, and the log warns of %v", n, warned)
 	}
 	if n := metrics.sum("suitegate_panics_total"); n != 0 {
 		t.Errorf("%v panics", n)
