@@ -228,7 +228,7 @@ func (a *acmeSettings) prepare() error {
 		}
 	}
 	if a.ExternalAccount != nil {
-		secret, err := a.ExternalAccount.MACKey.read()
+		secret, err := a.ExternalAccount.MACKey.Read()
 		if err != nil {
 			return &fieldError{"external_account", err}
 		}

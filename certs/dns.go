@@ -69,7 +69,7 @@ func (r *RFC2136) provider(contents hash.Hash) (certmagic.DNSProvider, error) {
 	if _, _, err := net.SplitHostPort(r.Server); err != nil {
 		return nil, &fieldError{"dns.rfc2136.server", err}
 	}
-	key, err := r.Key.read()
+	key, err := r.Key.Read()
 	if err != nil {
 		return nil, &fieldError{"dns.rfc2136", err}
 	}

@@ -21,7 +21,7 @@ func readPassword(source string, from Secret) (password, error) {
 	case from.File == "":
 		field = "files.password_env"
 	}
-	text, err := from.read()
+	text, err := from.Read()
 	if err != nil {
 		return password{}, &SourceError{Source: source, Field: field, Err: err}
 	}

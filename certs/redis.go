@@ -108,7 +108,7 @@ func newRedisStorage(cfg Redis, logger *slog.Logger) (*redisStorage, error) {
 	var password []byte
 	if cfg.Password != (Secret{}) {
 		var err error
-		if password, err = cfg.Password.read(); err != nil {
+		if password, err = cfg.Password.Read(); err != nil {
 			return nil, fmt.Errorf("password of Redis: %w", err)
 		}
 	}

@@ -17,8 +17,8 @@ type Secret struct {
 // maxSecret is the longest, in bytes.
 const maxSecret = 4096
 
-// read returns the secret, in memory of its own. Its errors have nothing of it.
-func (s Secret) read() ([]byte, error) {
+// Read returns the secret, in memory of its own. Its errors have nothing of it.
+func (s Secret) Read() ([]byte, error) {
 	if s.File == "" {
 		if value := os.Getenv(s.Env); value != "" {
 			return []byte(value), nil

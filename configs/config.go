@@ -57,6 +57,7 @@ type Config struct {
 
 	Admin Admin
 	Log   Log
+	Audit Audit
 
 	// Storage is the directory for what the gateway makes itself: self-signed
 	// roots and certificates. Default: /var/lib/suitegate for root and where
@@ -85,10 +86,27 @@ type Config struct {
 	root *yaml.Node // for Position
 }
 
-// Admin is the server for metrics and health.
+// Admin is the server for metrics and health, and for changes of the gateway
+// while it runs.
 type Admin struct {
-	Address string // host:port. Default: "", no admin server
+	Address string // host:port. Default: "", no admin address
 	Pprof   bool   // serve net/http/pprof under /debug/pprof/. Default: false
+
+	// Socket is the path of a Unix socket that the same is served on. Whoever can
+	// connect to it may change the gateway: the same user, and root. Default: "",
+	// none.
+	Socket string
+
+	// TokenFile is the path of a file with the token that requests to Address have
+	// to show that are to change the gateway, and TokenEnv the name of an
+	// environment variable with it. At most one is set. Default: none, the address
+	// is read-only.
+	TokenFile, TokenEnv string
+}
+
+// Audit says where to write what operators did.
+type Audit struct {
+	File string // path. Default: "", in the log
 }
 
 // Log says how to write the log.

@@ -92,7 +92,7 @@ func TestDefaults(t *testing.T) {
 
 func TestEverythingSet(t *testing.T) {
 	got := mustParse(t, `
-admin: {address: "[::1]:9090"}
+admin: {address: "[::1]:9090", socket: admin.sock, token_file: admin.token}
 log: {format: text, level: debug}
 storage: state
 drain_timeout: 1m30s
@@ -129,11 +129,13 @@ listeners:
     idle_timeout: 1h
     max_connection_age: 24h
     max_connection_age_jitter: 0%
+audit: {file: audit.log}
 `)
 	want := &Config{
 		File:         "dir/suitegate.yml",
-		Admin:        Admin{Address: "[::1]:9090"},
+		Admin:        Admin{Address: "[::1]:9090", Socket: "dir/admin.sock", TokenFile: "dir/admin.token"},
 		Log:          Log{Format: "text", Level: "debug"},
+		Audit:        Audit{File: "dir/audit.log"},
 		Storage:      "dir/state",
 		DrainTimeout: 90 * time.Second,
 		Tickets:      Tickets{Rotation: time.Hour, Lifetime: 20 * time.Hour, Shared: true},

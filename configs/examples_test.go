@@ -79,7 +79,7 @@ func readReference(t *testing.T) (plain, full string, alternatives []string) {
 	for _, block := range regexp.MustCompile(`(?m)(^#\|.*\n)+`).FindAllString(full, -1) {
 		text := strings.ReplaceAll(block, "#|", "")
 		key, _, _ := strings.Cut(text, ":")
-		without := regexp.MustCompile(`(?m)^`+key+`:.*\n`).ReplaceAllString(full, "")
+		without := regexp.MustCompile(`(?m)^`+key+`:.*\n(?: .*\n)*`).ReplaceAllString(full, "")
 		alternatives = append(alternatives, strings.Replace(without, block, text, 1))
 	}
 	if len(alternatives) == 0 {

@@ -43,11 +43,8 @@ func resolve(d *decoder, doc *document, cfg *Config) {
 	r.tickets(doc.Tickets)
 	cfg.Storage = defaultStorage(os.Geteuid() == 0, os.Getenv)
 	r.storage(doc.Storage)
-	cfg.Admin.Pprof = bool(doc.Admin.Pprof.value)
-	if address := doc.Admin.Address; address.ok {
-		cfg.Admin.Address = address.value.String()
-		r.bound = append(r.bound, binding{"the admin server", address})
-	}
+	r.admin(doc.Admin)
+	cfg.Audit.File = r.path(doc.Audit.File)
 	for _, c := range doc.Certificates {
 		r.certificate(c)
 	}

@@ -6,6 +6,7 @@ package configs
 type document struct {
 	Admin        adminKeys                  `key:"admin"`
 	Log          logKeys                    `key:"log"`
+	Audit        auditKeys                  `key:"audit"`
 	Storage      field[either[storageKeys]] `key:"storage"`
 	DrainTimeout field[duration]            `key:"drain_timeout"`
 	Tickets      ticketKeys                 `key:"tickets"`
@@ -42,8 +43,15 @@ type redisTLSKeys struct {
 }
 
 type adminKeys struct {
-	Address field[listenAddress] `key:"address"`
-	Pprof   field[toggle]        `key:"pprof"`
+	Address   field[listenAddress] `key:"address"`
+	Socket    field[text]          `key:"socket"`
+	TokenFile field[text]          `key:"token_file"`
+	TokenEnv  field[variable]      `key:"token_env"`
+	Pprof     field[toggle]        `key:"pprof"`
+}
+
+type auditKeys struct {
+	File field[text] `key:"file"`
 }
 
 type logKeys struct {

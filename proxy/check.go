@@ -72,6 +72,9 @@ func Check(config *configs.Config, logger *slog.Logger) ([]Effective, configs.Er
 	if err != nil {
 		return nil, nil, err
 	}
+	if _, err := adminToken(config); err != nil {
+		return nil, nil, err
+	}
 	warnings := certificateWarnings(config, offers, time.Now())
 	effective := make([]Effective, len(routes))
 	for i, r := range routes {

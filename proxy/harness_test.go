@@ -66,13 +66,19 @@ func start(t *testing.T, yaml string) *gateway {
 // startWith serves a whole configuration.
 func startWith(t *testing.T, config *configs.Config) *gateway {
 	t.Helper()
+	g := newGateway(t)
+	if err := g.Apply(config); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// newGateway serves nothing yet.
+func newGateway(t *testing.T) *gateway {
 	book := &logBook{}
 	g := &gateway{t: t, log: book, Server: &Server{
 		Log: slog.New(slog.NewJSONHandler(book, &slog.HandlerOptions{Level: slog.LevelDebug})), Metrics: metrics.New(),
 	}}
-	if err := g.Apply(config); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() { g.Close() })
 	return g
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/suitegate/suitegate/certs"
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/policy"
+	"github.com/suitegate/suitegate/proxy/audit"
 	"github.com/suitegate/suitegate/proxy/clientauth"
 	"github.com/suitegate/suitegate/proxy/engine"
 	"github.com/suitegate/suitegate/proxy/metrics"
@@ -41,7 +42,9 @@ type route struct {
 type generation struct {
 	config *configs.Config
 	store  *certs.Store
-	routes []*route // in the order of config.Listeners
+	routes []*route    // in the order of config.Listeners
+	token  []byte      // of the admin address
+	audit  *audit.File // nil for none
 
 	tickets     *certs.TicketKeys // see openTickets
 	stopTickets context.CancelFunc
@@ -66,6 +69,10 @@ func build(ctx context.Context, config *configs.Config, issuances *certs.Issuanc
 	if err != nil {
 		return nil, err
 	}
+	token, err := adminToken(config)
+	if err != nil {
+		return nil, err
+	}
 	opening := certsConfig(config, logger)
 	opening.Issuances = issuances
 	opening.Reloaded = m.CertificateReloaded
@@ -80,7 +87,7 @@ func build(ctx context.Context, config *configs.Config, issuances *certs.Issuanc
 	for _, r := range routes {
 		r.store = store
 	}
-	return &generation{config: config, store: store, routes: routes}, nil
+	return &generation{config: config, store: store, routes: routes, token: token}, nil
 }
 
 // newRoutes makes the routes of all listeners, still without certificates.

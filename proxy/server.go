@@ -19,6 +19,7 @@ import (
 
 	"github.com/suitegate/suitegate/certs"
 	"github.com/suitegate/suitegate/configs"
+	"github.com/suitegate/suitegate/proxy/audit"
 	"github.com/suitegate/suitegate/proxy/metrics"
 )
 
@@ -39,6 +40,14 @@ type Server struct {
 	// Version is that of the program, for the metrics and for /status.
 	Version string
 
+	// Reload is called for POST /reload on the admin server, and returns what
+	// came of Apply. Default: there is no such request.
+	Reload func(audit.Operator) (configs.Changes, error)
+
+	// Stop is called for POST /drain on the admin server, and sees to it that
+	// Shutdown is called. Default: there is no such request.
+	Stop func(audit.Operator)
+
 	mu        sync.Mutex // held while the configuration changes, and to read what follows
 	current   *generation
 	loaded    time.Time
@@ -48,6 +57,7 @@ type Server struct {
 	leaving   map[*listener]context.CancelFunc
 	departed  sync.WaitGroup // goroutines that drain what is in leaving
 	admin     adminServer
+	audit     audit.Log
 	issuances certs.Issuances
 	http01    challengeServers
 	closed    bool
@@ -73,10 +83,7 @@ func (s *Server) log() *slog.Logger {
 // The error holds every mistake at once, each with its position in the file
 // where there is one ([configs.Errors]); nothing has changed then.
 func (s *Server) Apply(config *configs.Config) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err := s.apply(config)
-	s.loadedOrNot(err)
+	_, err := s.ApplyBy(audit.Operator{Via: audit.ViaStart}, config)
 	return err
 }
 
@@ -84,14 +91,6 @@ func (s *Server) Apply(config *configs.Config) error {
 type loadFailure struct {
 	err error
 	at  time.Time
-}
-
-// LoadFailed takes note of a configuration that is not even good enough for
-// [Server.Apply]: one that cannot be read. Apply does so for itself.
-func (s *Server) LoadFailed(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.loadedOrNot(err)
 }
 
 func (s *Server) loadedOrNot(err error) {
@@ -141,10 +140,9 @@ func (s *Server) bind(next *generation) (map[string]*listener, error) {
 		}
 		fresh[key(r)] = l
 	}
-	if err := s.admin.bind(next.config.Admin.Address); err != nil {
-		errs = append(errs, configs.Error{Pos: next.config.Position("admin", "", "address"), Reason: bindReason(err)})
-	}
+	errs = append(errs, s.admin.bind(next.config)...)
 	errs = append(errs, s.http01.bind(next.config)...)
+	errs = append(errs, next.openAudit()...)
 	if len(errs) == 0 {
 		return fresh, nil
 	}
@@ -153,6 +151,7 @@ func (s *Server) bind(next *generation) (map[string]*listener, error) {
 	}
 	s.admin.unbind()
 	s.http01.unbind()
+	_ = next.audit.Close()
 	errs.Sort()
 	return nil, errs
 }
@@ -189,7 +188,8 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 		}
 	}
 	s.listeners = kept
-	s.admin.start(s.adminHandler())
+	s.useAudit(next, previous == nil)
+	s.departed.Go(s.admin.start(s.adminHandler()))
 	s.http01.start(next, s.log())
 	next.store.Start() // now that challenges reach it
 	if previous != nil {
@@ -259,7 +259,8 @@ func (s *Server) AdminAddress() net.Addr {
 // ctx is done, and ends those that are left then. It returns ctx's error if
 // there were any.
 //
-// The admin address answers until the end, with not ready.
+// The admin address answers until the end, with not ready. Record works still
+// after it.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -286,8 +287,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.departed.Wait()
 
 	s.mu.Lock()
+	end := s.admin.stop()
+	s.mu.Unlock()
+	end() // requests that are being answered may want the lock
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.admin.close()
 	s.http01.close()
 	if s.current != nil {
 		_ = s.current.close() // stops maintenance; what it may have to say changes nothing now
@@ -313,5 +317,6 @@ func (s *Server) Close() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = s.Shutdown(ctx) // that connections were ended is what was asked for
+	s.audit.Use(nil)
 	return nil
 }

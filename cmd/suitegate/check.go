@@ -86,7 +86,10 @@ func warnings(cfg *configs.Config, listeners []proxy.Effective) []string {
 		list = append(list, warning.Error())
 	}
 	if address := cfg.Admin.Address; address != "" && !isLoopback(address) {
-		list = append(list, fmt.Sprintf("admin.address %s is not loopback, and the admin server asks nobody for a password", address))
+		list = append(list, fmt.Sprintf("admin.address %s is not loopback, and whoever reaches it reads all that it says", address))
+		if cfg.Admin.TokenFile != "" || cfg.Admin.TokenEnv != "" {
+			list = append(list, fmt.Sprintf("admin.address %s has no TLS: the token goes to it in plaintext", address))
+		}
 	}
 	for _, l := range listeners {
 		suites := servedOrder(l.Policy)

@@ -33,7 +33,8 @@ proxy/upstream     proxy/metrics proxy/proxyheader
 proxy/proxyheader  -
 proxy/relay        -
 proxy/metrics      -
-proxy/admin        policy proxy/upstream proxy/metrics
+proxy/admin        policy proxy/upstream proxy/metrics proxy/audit
+proxy/audit        -
 proxy/scan         proxy/clienthello policy
 bench              *-cmd
 `

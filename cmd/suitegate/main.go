@@ -22,6 +22,8 @@ type commandLine struct {
 	Policy  policyCommand  `cmd:"" help:"Show cipher policies."`
 	Certs   certsCommand   `cmd:"" help:"Show certificates."`
 	Health  healthCommand  `cmd:"" help:"Ask a running gateway whether it is ready; exit 1 if it is not."`
+	Reload  reloadCommand  `cmd:"" help:"Have a running gateway reload its configuration, and print what changed."`
+	Drain   drainCommand   `cmd:"" help:"Have a running gateway drain and end, as SIGTERM does."`
 	Version versionCommand `cmd:"" help:"Print the version of suitegate and of the Go it was built with."`
 }
 

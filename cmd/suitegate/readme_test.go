@@ -365,6 +365,22 @@ func TestREADMEAdmin(t *testing.T) {
 	}
 }
 
+// What changes the gateway is what proxy/operations.go offers.
+func TestREADMEAdminAPI(t *testing.T) {
+	source, err := os.ReadFile("../../proxy/operations.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, path := range regexp.MustCompile(`actions\["(/[^"]+)"\]`).FindAllSubmatch(source, -1) {
+		want = append(want, string(path[1]))
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, column(readREADME(t).table(t, "Admin API", "path"), 0)); diff != "" {
+		t.Errorf("paths (-code +README):\n%s", diff)
+	}
+}
+
 // The fields are those that proxy/logline.go and proxy/offer.go write.
 func TestREADMELogFields(t *testing.T) {
 	text := readREADME(t)

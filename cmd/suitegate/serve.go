@@ -7,10 +7,12 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/proxy"
+	"github.com/suitegate/suitegate/proxy/audit"
 	"github.com/suitegate/suitegate/proxy/metrics"
 )
 
@@ -37,15 +39,37 @@ func (s *serveCommand) Run(out *console) error {
 		level:  level,
 		format: cfg.Log.Format,
 	}
+	orders := make(chan audit.Operator, 1)
+	g.server.Reload = g.reload
+	g.server.Stop = func(by audit.Operator) {
+		select {
+		case orders <- by:
+		default: // somebody has ordered it before
+		}
+	}
 	if err := g.start(cfg); err != nil {
 		return err
 	}
-	sig := <-signals
-	for ; sig == syscall.SIGHUP; sig = <-signals {
-		g.reload()
+	for {
+		select {
+		case by := <-orders:
+			g.drain(by, signals)
+			return nil
+		case sig := <-signals:
+			by := signalOperator(sig)
+			if sig != syscall.SIGHUP {
+				g.drain(by, signals)
+				return nil
+			}
+			_, _ = g.reload(by) // it has logged what came of it
+		}
 	}
-	g.drain(sig, signals)
-	return nil
+}
+
+// signalOperator is all that is known of whose signal it is.
+func signalOperator(sig os.Signal) audit.Operator {
+	names := map[os.Signal]string{syscall.SIGHUP: "SIGHUP", syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT"}
+	return audit.Operator{Via: audit.ViaSignal, Signal: names[sig]}
 }
 
 // gateway is a running server and the configuration that it runs.
@@ -54,7 +78,9 @@ type gateway struct {
 	log    *slog.Logger
 	level  *slog.LevelVar
 	format string // of log, for as long as the process lives
-	cfg    *configs.Config
+
+	mu  sync.Mutex // held while the configuration changes
+	cfg *configs.Config
 }
 
 // start applies the first configuration, and logs what it is.
@@ -84,38 +110,50 @@ func (g *gateway) inForce(cfg *configs.Config) {
 }
 
 // reload applies the configuration file as it is now, or logs why not and
-// changes nothing.
-func (g *gateway) reload() {
+// changes nothing. It returns what has changed.
+func (g *gateway) reload(by audit.Operator) (configs.Changes, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	cfg, err := configs.Load(g.cfg.File)
-	if err == nil {
-		logMistakes(g.log, slog.LevelWarn, cfg.Warnings)
-		err = g.server.Apply(cfg)
-	} else {
-		g.server.LoadFailed(err)
-	}
 	if err != nil {
-		var mistakes configs.Errors
-		if errors.As(err, &mistakes) {
-			logMistakes(g.log, slog.LevelError, mistakes)
-			g.log.Error("reload refused, running configuration unchanged", "mistakes", len(mistakes))
-			return
-		}
-		g.log.Error("reload refused, running configuration unchanged", "error", err)
-		return
+		g.server.Refused(by, g.cfg.File, err)
+		g.refused(by, err)
+		return nil, err
+	}
+	logMistakes(g.log, slog.LevelWarn, cfg.Warnings)
+	changes, err := g.server.ApplyBy(by, cfg)
+	if err != nil {
+		g.refused(by, err)
+		return nil, err
 	}
 	g.level.Set(levelOf(cfg.Log))
 	if cfg.Log.Format != g.format {
 		g.log.Warn("log.format changes at the next start", "format", cfg.Log.Format)
 	}
 	g.inForce(cfg)
-	g.log.Info("reloaded", "listeners", len(cfg.Listeners))
+	g.log.Info("reloaded", "listeners", len(cfg.Listeners), "by", by.String(), "changes", changes.Strings())
+	return changes, nil
+}
+
+// refused logs why a reload changes nothing.
+func (g *gateway) refused(by audit.Operator, err error) {
+	if mistakes, ok := errors.AsType[configs.Errors](err); ok {
+		logMistakes(g.log, slog.LevelError, mistakes)
+		g.log.Error("reload refused, running configuration unchanged", "mistakes", len(mistakes), "by", by.String())
+		return
+	}
+	g.log.Error("reload refused, running configuration unchanged", "error", err, "by", by.String())
 }
 
 // drain stops accepting, and waits for connections to end until the drain
-// timeout or another signal to stop.
-func (g *gateway) drain(sig os.Signal, signals <-chan os.Signal) {
-	g.log.Info("draining", "signal", sig.String(), "timeout", g.cfg.DrainTimeout)
-	ctx, cancel := context.WithTimeoutCause(context.Background(), g.cfg.DrainTimeout, errDrainTimeout)
+// timeout or a signal to stop.
+func (g *gateway) drain(by audit.Operator, signals <-chan os.Signal) {
+	g.mu.Lock()
+	timeout := g.cfg.DrainTimeout
+	g.mu.Unlock()
+	g.log.Info("draining", "by", by.String(), "timeout", timeout)
+	g.server.Record(audit.Entry{Action: "drain", By: by, More: []slog.Attr{slog.Duration("timeout", timeout)}})
+	ctx, cancel := context.WithTimeoutCause(context.Background(), timeout, errDrainTimeout)
 	defer cancel()
 	ctx, hurry := context.WithCancelCause(ctx)
 	defer hurry(nil)
@@ -124,6 +162,7 @@ func (g *gateway) drain(sig os.Signal, signals <-chan os.Signal) {
 			select {
 			case again := <-signals:
 				if again != syscall.SIGHUP { // too late for a new configuration
+					g.server.Record(audit.Entry{Action: "stop", By: signalOperator(again)})
 					hurry(errSecondSignal)
 					return
 				}

@@ -1,18 +1,19 @@
 // Package admin serves what operators and their tools ask the gateway:
-// /metrics, /healthz, /readyz, /status, and pprof where it is asked for.
+// /metrics, /healthz, /readyz, /status, pprof where it is asked for, and to
+// those who may, what changes the gateway.
 //
-// It has no authentication. It belongs on a loopback or otherwise private
-// address.
+// Whoever reaches the address may read: it belongs on a loopback or otherwise
+// private one. To change something takes a token, or a Unix socket.
 package admin
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/suitegate/suitegate/proxy/audit"
 	"github.com/suitegate/suitegate/proxy/metrics"
 )
 
@@ -63,6 +64,18 @@ type Source struct {
 	// Pprof serves net/http/pprof under /debug/pprof/. Off by default: a
 	// profile of a TLS server shows more than metrics do.
 	Pprof bool
+
+	// Actions change the gateway, by the path that they are POSTed to: a pattern
+	// of [http.ServeMux] without a method. Default: none.
+	Actions map[string]Action
+
+	// Token is what requests have to show that are to change something, unless
+	// they come through a Unix socket (see [SocketContext]). Default: none, the
+	// address is read-only.
+	Token []byte
+
+	// Audit gets an entry for each wrong token. Default: nothing.
+	Audit *audit.Log
 }
 
 // Handler returns the handler of the admin address.
@@ -79,10 +92,7 @@ func Handler(source Source) http.Handler {
 		writeText(w, http.StatusOK, "ready\n")
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		_ = encoder.Encode(source.Status()) // the client went away: there is nobody to tell
+		writeJSON(w, http.StatusOK, source.Status())
 	})
 	if registry := source.Metrics.Registry(); registry != nil {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
@@ -94,7 +104,10 @@ func Handler(source Source) http.Handler {
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	return mux
+	for pattern, action := range source.Actions {
+		mux.HandleFunc(pattern, source.change(pattern, action))
+	}
+	return guard(mux)
 }
 
 func writeText(w http.ResponseWriter, code int, text string) {

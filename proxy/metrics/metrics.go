@@ -32,6 +32,7 @@ type Metrics struct {
 	storage      *prometheus.CounterVec
 	build        *prometheus.GaugeVec
 	ready        *readyCollector
+	auditErrors  prometheus.Counter
 }
 
 // New returns handles on a fresh registry, with the Go runtime's and the
@@ -61,10 +62,13 @@ func New() *Metrics {
 			Namespace: "suitegate", Name: "build_info", Help: "Always 1; the labels say which build this is.",
 		}, []string{"version", "goversion"}),
 		ready: newReadyCollector(),
+		auditErrors: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "suitegate", Name: "audit_errors_total", Help: "Entries of the audit log that could not be written to its file.",
+		}),
 	}
 	m.registry.MustRegister(m.connections.all()...)
 	m.registry.MustRegister(
-		m.build, m.ready, m.dials, m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements, m.storage, m.orders, m.certificates, m.clients.reloads, m.clients.nextUpdate,
+		m.build, m.ready, m.dials, m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements, m.storage, m.orders, m.certificates, m.clients.reloads, m.clients.nextUpdate, m.auditErrors,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -152,4 +156,12 @@ func (m *Metrics) StorageFailed(operation, cause string) {
 		return
 	}
 	m.storage.WithLabelValues(operation, cause).Inc()
+}
+
+// AuditFailed counts an entry of the audit log that could not be written.
+func (m *Metrics) AuditFailed() {
+	if m == nil {
+		return
+	}
+	m.auditErrors.Inc()
 }

@@ -52,11 +52,15 @@ func TestNamesArePinned(t *testing.T) {
 	m.ClientCRLs(map[string]time.Time{"gone": time.Unix(1700000000, 0)})
 	m.ClientCRLs(map[string]time.Time{"amqps": time.Unix(1700000002, 0)})
 	m.StorageFailed("store", "full")
+	m.AuditFailed()
 
 	want := `
 # HELP suitegate_accept_errors_total Errors of accept, after which the listener went on.
 # TYPE suitegate_accept_errors_total counter
 suitegate_accept_errors_total{listener="amqps"} 1
+# HELP suitegate_audit_errors_total Entries of the audit log that could not be written to its file.
+# TYPE suitegate_audit_errors_total counter
+suitegate_audit_errors_total 1
 # HELP suitegate_build_info Always 1; the labels say which build this is.
 # TYPE suitegate_build_info gauge
 suitegate_build_info{goversion="` + runtime.Version() + `",version="v1.2.3"} 1

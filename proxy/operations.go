@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/suitegate/suitegate/configs"
+	"github.com/suitegate/suitegate/proxy/admin"
+	"github.com/suitegate/suitegate/proxy/audit"
+)
+
+// ApplyBy is [Server.Apply] with who does it, for the audit log. It returns what
+// it has changed; the first configuration changes nothing.
+func (s *Server) ApplyBy(by audit.Operator, config *configs.Config) (configs.Changes, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	action, changes := "start", configs.Changes(nil)
+	if s.current != nil {
+		action, changes = "reload", configs.Diff(s.current.config, config)
+	}
+	if err := s.apply(config); err != nil {
+		s.attempted(action, by, config.File, nil, err)
+		return nil, err
+	}
+	s.attempted(action, by, config.File, changes, nil)
+	return changes, nil
+}
+
+// Refused takes note of a reload that did not get as far as [Server.ApplyBy]:
+// the file cannot be read, or has mistakes.
+func (s *Server) Refused(by audit.Operator, file string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attempted("reload", by, file, nil, err)
+}
+
+// attempted counts an attempt to load a configuration, and writes it down.
+func (s *Server) attempted(action string, by audit.Operator, file string, changes configs.Changes, err error) {
+	s.loadedOrNot(err)
+	more := []slog.Attr{slog.String("file", file)}
+	if err == nil && action == "reload" {
+		more = append(more, slog.Any("changes", changes.Strings()))
+	}
+	s.Record(audit.Entry{Action: action, By: by, Err: err, More: more})
+}
+
+// Record writes down what an operator did, where the configuration says.
+func (s *Server) Record(e audit.Entry) { s.audit.Record(e) }
+
+// openAudit opens the file that the configuration names, if it does.
+func (g *generation) openAudit() configs.Errors {
+	if g.config.Audit.File == "" {
+		return nil
+	}
+	file, err := audit.Open(g.config.Audit.File)
+	if err != nil {
+		return configs.Errors{{Pos: g.config.Position("audit", "", "file"), Reason: err.Error()}}
+	}
+	g.audit = file
+	return nil
+}
+
+// useAudit writes down what operators do from now on where g says.
+func (s *Server) useAudit(g *generation, first bool) {
+	if first {
+		s.audit.Fallback, s.audit.Failed = s.Log, s.Metrics.AuditFailed
+	}
+	s.audit.Use(g.audit)
+}
+
+// adminActions are what the admin server lets operators do.
+func (s *Server) adminActions() map[string]admin.Action {
+	actions := make(map[string]admin.Action)
+	if s.Reload != nil {
+		actions["/reload"] = s.reloadAction
+	}
+	if s.Stop != nil {
+		actions["/drain"] = s.drainAction
+	}
+	return actions
+}
+
+// reloadAction answers what is different from before, or every mistake.
+func (s *Server) reloadAction(_ *http.Request, by audit.Operator) (any, error) {
+	changes, err := s.Reload(by)
+	if err != nil {
+		failure := &admin.Failure{Status: http.StatusUnprocessableEntity, Err: err}
+		if mistakes, ok := errors.AsType[configs.Errors](err); ok {
+			failure.Err = errors.New("the configuration is refused, and the running one unchanged")
+			for _, mistake := range mistakes {
+				failure.Mistakes = append(failure.Mistakes, mistake.Error())
+			}
+		}
+		return nil, failure
+	}
+	return struct {
+		Changes []string `json:"changes"`
+	}{changes.Strings()}, nil
+}
+
+// drainAction begins to drain, which goes on behind the answer.
+func (s *Server) drainAction(_ *http.Request, by audit.Operator) (any, error) {
+	s.Stop(by)
+	return struct {
+		Draining bool `json:"draining"`
+	}{true}, nil
+}
