@@ -18,6 +18,7 @@ import (
 	"github.com/suitegate/suitegate/proxy/clienthello"
 	"github.com/suitegate/suitegate/proxy/engine"
 	"github.com/suitegate/suitegate/proxy/metrics"
+	"github.com/suitegate/suitegate/proxy/proxyheader"
 	"github.com/suitegate/suitegate/proxy/relay"
 	"github.com/suitegate/suitegate/proxy/sniff"
 	"github.com/suitegate/suitegate/proxy/upstream"
@@ -58,7 +59,7 @@ type connection struct {
 
 func newConnection(l *listener, r *route, socket net.Conn) *connection {
 	return &connection{listener: l, route: r, socket: socket, start: time.Now(),
-		source: addrPort(socket.RemoteAddr()), destination: addrPort(socket.LocalAddr())}
+		source: proxyheader.AddrPort(socket.RemoteAddr()), destination: proxyheader.AddrPort(socket.LocalAddr())}
 }
 
 // stages are the way of a connection, in order. Each is one call into a package

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net"
 	"net/netip"
 	"slices"
 
@@ -45,14 +44,4 @@ func (c *connection) proxyHeader() ([]byte, error) {
 		client.CommonName = c.identity.CommonName
 	}
 	return version.Append(nil, client)
-}
-
-// addrPort is a TCP address, an IPv4 one by one name on whatever socket.
-func addrPort(a net.Addr) netip.AddrPort {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	ap := tcp.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

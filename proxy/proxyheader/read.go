@@ -64,12 +64,7 @@ func Read(r io.Reader) (Header, error) {
 	if !ok {
 		return Header{}, invalid("proxyheader: addresses of kind %#02x, not TCP", byte(parsed.TransportProtocol))
 	}
-	return Header{Source: addrPort(source), Destination: addrPort(destination)}, nil
-}
-
-func addrPort(a *net.TCPAddr) netip.AddrPort {
-	ap := a.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	return Header{Source: AddrPort(source), Destination: AddrPort(destination)}, nil
 }
 
 // frame reads the bytes of one header. It knows where one ends, and nothing of

@@ -30,7 +30,7 @@ type Client struct {
 
 	Authority string // the server name that the client asked for; "" for none
 	ALPN      string // what was negotiated; "" for none
-	TLS       string // "TLSv1.3"
+	TLS       string // "TLSv1.3"; "" for a connection without
 	Cipher    string // as OpenSSL calls it
 
 	// Certificate says that the client has proved to have a good one, and
@@ -61,17 +61,25 @@ func (v Version) Append(b []byte, c Client) ([]byte, error) {
 	return append(b, raw...), nil
 }
 
-// Local is the header of a connection that is no client's, such as a health
-// check; nil for version 0.
-func (v Version) Local() []byte {
-	switch v {
-	case V1:
-		return []byte("PROXY UNKNOWN\r\n")
-	case V2:
-		const local, unspecified = "\x20", "\x00"
-		return []byte(prefixV2 + local + unspecified + "\x00\x00")
+// Own is the header for a connection of our own to a broker, such as a health
+// check: its client is the gateway. It is nil for version 0. The protocol has
+// LOCAL and UNKNOWN for that, and RabbitMQ 3.10 falls over both.
+func (v Version) Own(conn net.Conn) ([]byte, error) {
+	if v == 0 {
+		return nil, nil
 	}
-	return nil
+	return v.Append(nil, Client{Source: AddrPort(conn.LocalAddr()), Destination: AddrPort(conn.RemoteAddr())})
+}
+
+// AddrPort is a TCP address, an IPv4 one without regard to the socket that it is
+// of; zero for one of another kind.
+func AddrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // tlvs are what version 2 adds (section 2.2), in the order of their numbers.
@@ -85,6 +93,9 @@ func (c Client) tlvs() ([]proxyproto.TLV, error) {
 	add(&tlvs, proxyproto.PP2_TYPE_ALPN, c.ALPN)
 	add(&tlvs, proxyproto.PP2_TYPE_AUTHORITY, c.Authority)
 
+	if c.TLS == "" {
+		return tlvs, nil
+	}
 	// Verify "will be zero if the client presented a certificate and it was
 	// successfully verified, and non-zero otherwise".
 	tls := tlvparse.PP2SSL{Client: tlvparse.PP2_BITFIELD_CLIENT_SSL, Verify: 1}

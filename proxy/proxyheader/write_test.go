@@ -3,6 +3,7 @@ package proxyheader
 import (
 	"bufio"
 	"bytes"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -94,13 +95,28 @@ func TestTLVs(t *testing.T) {
 	}
 }
 
-func TestLocal(t *testing.T) {
+func TestOwn(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
 	for _, v := range []Version{V1, V2} {
-		if got, err := Read(bytes.NewReader(v.Local())); err != nil || got != local {
+		raw, err := v.Own(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Read(bytes.NewReader(raw))
+		if err != nil || got.Source.String() != conn.LocalAddr().String() || got.Destination.String() != l.Addr().String() {
 			t.Errorf("v%d: %v, %v", v, got, err)
 		}
 	}
-	if got := Version(0).Local(); got != nil {
-		t.Errorf("without a version %q", got)
+	if raw, err := Version(0).Own(conn); raw != nil || err != nil {
+		t.Errorf("without a version %q, %v", raw, err)
 	}
 }

@@ -38,7 +38,7 @@ type Pool struct {
 
 	// ProxyProtocol is the version of the header with which the nodes want every
 	// connection to begin. Dial leaves it to the caller, who knows the client;
-	// a connection that is no client's begins with its Local. 0 means none.
+	// a connection of our own begins with its Own. 0 means none.
 	ProxyProtocol proxyheader.Version
 
 	// KeepAlive sets TCP keep-alive. With Enable false (the zero value), it is on

@@ -20,6 +20,7 @@ type brokers struct {
 	rabbit   broker
 	activemq broker
 	mosquito broker
+	proxied  broker // a RabbitMQ that wants the PROXY protocol
 }
 
 // broker is one running broker, by the plaintext addresses it listens on.
@@ -40,6 +41,7 @@ func (b *brokers) start() {
 		b.rabbit.launch("rabbitmq", startRabbitMQ)
 		b.activemq.launch("activemq", startActiveMQ)
 		b.mosquito.launch("mosquitto", startMosquitto)
+		b.proxied.launch("rabbitmq-proxied", startProxiedRabbitMQ)
 	})
 }
 

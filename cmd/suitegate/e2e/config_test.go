@@ -38,12 +38,14 @@ type policyConfig struct {
 type upstreamConfig struct {
 	Nodes          []string `yaml:"nodes"`
 	ConnectTimeout string   `yaml:"connect_timeout,omitempty"`
+	ProxyProtocol  string   `yaml:"proxy_protocol,omitempty"`
 }
 
 type listenerConfig struct {
 	Name               string            `yaml:"name"`
 	Address            string            `yaml:"address"` // default: a port that the system picks
 	Protocol           string            `yaml:"protocol"`
+	ProxyProtocol      map[string]any    `yaml:"proxy_protocol,omitempty"`
 	Policy             string            `yaml:"policy"`
 	Certificates       []string          `yaml:"certificates,omitempty"`
 	ServerName         string            `yaml:"server_name,omitempty"`

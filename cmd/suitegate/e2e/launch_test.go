@@ -17,9 +17,6 @@ const (
 // startRabbitMQ runs RabbitMQ with every protocol it has, in dir alone: its
 // own epmd, cookie, database and log.
 func startRabbitMQ(dir string) (*process, map[string]probe, error) {
-	if _, err := os.Stat(rabbitServer); err != nil {
-		return nil, nil, notInstalled("rabbitmq-server")
-	}
 	addresses := make(map[string]string)
 	for _, protocol := range []string{"amqp", "stomp", "mqtt", "web-stomp", "web-mqtt"} {
 		addresses[protocol] = loopback(freePorts.next())
@@ -44,6 +41,21 @@ log.file = false
 	}); err != nil {
 		return nil, nil, err
 	}
+	p, err := startRabbitNode("rabbitmq", dir)
+	return p, map[string]probe{
+		"amqp":      probeAMQP(addresses["amqp"]),
+		"stomp":     probeSTOMP(addresses["stomp"]),
+		"mqtt":      probeMQTT(addresses["mqtt"]),
+		"web-stomp": probeWebSocket(addresses["web-stomp"], "v12.stomp"),
+		"web-mqtt":  probeWebSocket(addresses["web-mqtt"], "mqtt"),
+	}, err
+}
+
+// startRabbitNode runs RabbitMQ with dir's rabbitmq.conf and enabled_plugins.
+func startRabbitNode(name, dir string) (*process, error) {
+	if _, err := os.Stat(rabbitServer); err != nil {
+		return nil, notInstalled("rabbitmq-server")
+	}
 	epmdPort, distPort := fmt.Sprint(freePorts.next()), fmt.Sprint(freePorts.next())
 	// An epmd that RabbitMQ started would leave the process group; one that
 	// runs already is used.
@@ -56,20 +68,13 @@ log.file = false
 		"RABBITMQ_CONF_ENV_FILE=/dev/null",
 		"RABBITMQ_NODENAME=suitegate-"+distPort+"@localhost",
 		"RABBITMQ_DIST_PORT="+distPort,
-		"RABBITMQ_CONFIG_FILE="+config,
-		"RABBITMQ_ENABLED_PLUGINS_FILE="+plugins,
+		"RABBITMQ_CONFIG_FILE="+filepath.Join(dir, "rabbitmq.conf"),
+		"RABBITMQ_ENABLED_PLUGINS_FILE="+filepath.Join(dir, "enabled_plugins"),
 		"RABBITMQ_MNESIA_BASE="+filepath.Join(dir, "mnesia"),
 		"RABBITMQ_LOG_BASE="+filepath.Join(dir, "log"),
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}",
 	)
-	p, err := start("rabbitmq", dir, cmd)
-	return p, map[string]probe{
-		"amqp":      probeAMQP(addresses["amqp"]),
-		"stomp":     probeSTOMP(addresses["stomp"]),
-		"mqtt":      probeMQTT(addresses["mqtt"]),
-		"web-stomp": probeWebSocket(addresses["web-stomp"], "v12.stomp"),
-		"web-mqtt":  probeWebSocket(addresses["web-mqtt"], "mqtt"),
-	}, err
+	return start(name, dir, cmd)
 }
 
 // startActiveMQ runs ActiveMQ Classic with OpenWire and STOMP.
