@@ -21,7 +21,6 @@ const (
 	DefaultLogFormat         = "json"
 	DefaultLogLevel          = "info"
 	DefaultDrainTimeout      = 25 * time.Second // below the 30 s after which Kubernetes kills
-	DefaultConnectTimeout    = 5 * time.Second
 	DefaultServerName        = ServerNameAny
 	DefaultHandshakeTimeout  = 10 * time.Second
 	DefaultFirstBytesTimeout = 10 * time.Second
@@ -160,16 +159,6 @@ type Files struct {
 // SelfSigned is a certificate that the gateway issues from a root of its own.
 type SelfSigned struct {
 	Names []string // DNS names and IP addresses. Default: localhost, 127.0.0.1 and ::1
-}
-
-// Upstream is a broker.
-type Upstream struct {
-	Nodes          []string      // host:port, at least one
-	ConnectTimeout time.Duration // for each node tried. Default: DefaultConnectTimeout (5 s)
-
-	// ProxyProtocol is the version of the PROXY protocol, 1 or 2, by which the
-	// nodes are told who the client is. Default: 0, they are not.
-	ProxyProtocol int
 }
 
 // Listener is an address that TLS clients connect to.

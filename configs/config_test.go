@@ -67,8 +67,9 @@ func TestDefaults(t *testing.T) {
 			Files: &Files{Certificate: "dir/tls.crt", Key: "/etc/tls.key"},
 			Pos:   Pos{"dir/suitegate.yml", 3, 5},
 		}},
-		Policies:  map[string]*policy.Policy{},
-		Upstreams: map[string]Upstream{"rabbit": {Nodes: []string{"127.0.0.1:5672"}, ConnectTimeout: 5 * time.Second}},
+		Policies: map[string]*policy.Policy{},
+		Upstreams: map[string]Upstream{"rabbit": {Nodes: []Node{{"127.0.0.1:5672", 1}}, Balance: "round_robin",
+			ConnectTimeout: 5 * time.Second, DialTimeout: 10 * time.Second, ResolveInterval: 30 * time.Second}},
 		Listeners: []Listener{{
 			Name:               "amqps",
 			Address:            "127.0.0.1:5671",
@@ -103,7 +104,16 @@ certificates:
 policies:
   strict: {tls12: [ecdhe-rsa-aes256-gcm-sha384], tls13: [TLS_AES_256_GCM_SHA384], groups: [P-256]}
 upstreams:
-  broker: {nodes: ["a.internal:05672", "[::1]:5672"], connect_timeout: 500ms, proxy_protocol: v2}
+  broker:
+    nodes: [{address: "a.internal:05672", weight: 3}, "[::1]:5672"]
+    balance: least_connections
+    connect_timeout: 500ms
+    dial_timeout: 3s
+    slow_start: 20s
+    resolve_interval: 10s
+    health_check: {protocol: amqp, interval: 4s, timeout: 1s, rise: 1, fall: 2}
+    proxy_protocol: v2
+    required: true
 listeners:
   - name: wss
     address: :61619
@@ -143,8 +153,11 @@ audit: {file: audit.log}
 			{Name: "rsa", SelfSigned: &SelfSigned{Names: []string{"localhost", "127.0.0.1", "::1"}}, Pos: Pos{"dir/suitegate.yml", 8, 5}},
 			{Name: "ecdsa", SelfSigned: &SelfSigned{Names: []string{"*.example.com", "2001:db8::1"}}, Pos: Pos{"dir/suitegate.yml", 9, 5}},
 		},
-		Policies:  map[string]*policy.Policy{"strict": {Name: "strict"}},
-		Upstreams: map[string]Upstream{"broker": {Nodes: []string{"a.internal:5672", "[::1]:5672"}, ConnectTimeout: 500 * time.Millisecond, ProxyProtocol: 2}},
+		Policies: map[string]*policy.Policy{"strict": {Name: "strict"}},
+		Upstreams: map[string]Upstream{"broker": {Nodes: []Node{{"a.internal:5672", 3}, {"[::1]:5672", 1}}, Balance: "least_connections",
+			ConnectTimeout: 500 * time.Millisecond, DialTimeout: 3 * time.Second, SlowStart: 20 * time.Second, ResolveInterval: 10 * time.Second,
+			HealthCheck:   &HealthCheck{Protocol: "amqp", Interval: 4 * time.Second, Timeout: time.Second, Rise: 1, Fall: 2},
+			ProxyProtocol: 2, Required: true}},
 		Listeners: []Listener{{
 			Name:     "wss",
 			Address:  ":61619",
@@ -168,10 +181,10 @@ audit: {file: audit.log}
 			MaxConnections:    100,
 			IdleTimeout:       time.Hour,
 			MaxAge:            24 * time.Hour,
-			Pos:               Pos{"dir/suitegate.yml", 15, 5},
+			Pos:               Pos{"dir/suitegate.yml", 24, 5},
 		}},
 		Warnings: Errors{{Pos{"dir/suitegate.yml", 8, 12}, `certificate "rsa" is not used by any listener`},
-			{Pos{"dir/suitegate.yml", 18, 57}, "from: 0.0.0.0/0 trusts everyone to say who they are"}},
+			{Pos{"dir/suitegate.yml", 27, 57}, "from: 0.0.0.0/0 trusts everyone to say who they are"}},
 	}
 	if diff := cmp.Diff(want, got, ignoreTree); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

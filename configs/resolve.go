@@ -55,6 +55,7 @@ func resolve(d *decoder, doc *document, cfg *Config) {
 			r.listener(l.node, &l.value)
 		}
 	}
+	r.checkProtocols()
 	r.loops()
 	for _, t := range []table{r.certificates, r.policies, r.upstreams} {
 		r.unused(t)
@@ -175,22 +176,6 @@ func (r *resolver) newPolicy(e entry[policyKeys]) {
 		case !misread(read["tls12"]) && !misread(read["tls13"]):
 			r.errorf(e.key, "policy %s: %v", quote(string(e.name)), policy.ErrNoSuites)
 		}
-	}
-}
-
-func (r *resolver) upstream(upstreams names[upstreamKeys]) {
-	r.cfg.Upstreams = map[string]Upstream{}
-	for _, e := range upstreams {
-		r.define(&r.upstreams, string(e.name), e.key)
-		u := Upstream{ConnectTimeout: durationOr(e.value.ConnectTimeout, DefaultConnectTimeout)}
-		for _, n := range e.value.Nodes {
-			if n.ok {
-				r.nodes = append(r.nodes, n)
-				u.Nodes = append(u.Nodes, n.value.String())
-			}
-		}
-		u.ProxyProtocol = int(e.value.ProxyProtocol.value)
-		r.cfg.Upstreams[string(e.name)] = u
 	}
 }
 

@@ -128,9 +128,28 @@ type policyKeys struct {
 }
 
 type upstreamKeys struct {
-	Nodes          []field[nodeAddress] `key:"nodes,required,nonempty"`
-	ConnectTimeout field[duration]      `key:"connect_timeout"`
-	ProxyProtocol  field[proxyVersion]  `key:"proxy_protocol"`
+	Nodes           []either[nodeKeys]     `key:"nodes,required,nonempty"`
+	Balance         field[balance]         `key:"balance"`
+	ConnectTimeout  field[duration]        `key:"connect_timeout"`
+	DialTimeout     field[duration]        `key:"dial_timeout"`
+	SlowStart       field[duration]        `key:"slow_start"`
+	ResolveInterval field[duration]        `key:"resolve_interval"`
+	HealthCheck     field[healthCheckKeys] `key:"health_check"`
+	ProxyProtocol   field[proxyVersion]    `key:"proxy_protocol"`
+	Required        field[toggle]          `key:"required"`
+}
+
+type nodeKeys struct {
+	Address field[nodeAddress] `key:"address,required"`
+	Weight  field[count]       `key:"weight"`
+}
+
+type healthCheckKeys struct {
+	Protocol field[checkProtocol] `key:"protocol"`
+	Interval field[duration]      `key:"interval"`
+	Timeout  field[duration]      `key:"timeout"`
+	Rise     field[count]         `key:"rise"`
+	Fall     field[count]         `key:"fall"`
 }
 
 type listenerKeys struct {

@@ -23,6 +23,9 @@ func (s *Server) ready() error {
 	if s.closed {
 		return errors.New("draining")
 	}
+	if s.current != nil {
+		return s.current.upstreamsReady()
+	}
 	return nil
 }
 
@@ -33,7 +36,8 @@ func (s *Server) status() admin.Status {
 	if s.current == nil {
 		return admin.Status{}
 	}
-	status := admin.Status{ConfigFile: s.current.config.File, LoadedAt: s.loaded, Certificates: certificates}
+	status := admin.Status{ConfigFile: s.current.config.File, LoadedAt: s.loaded, Certificates: certificates,
+		Upstreams: s.current.upstreams()}
 	for _, r := range s.current.routes {
 		e, l := r.effective(), s.listeners[key(r)]
 		status.Listeners = append(status.Listeners, admin.Listener{

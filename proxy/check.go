@@ -68,7 +68,7 @@ func Check(config *configs.Config, logger *slog.Logger) ([]Effective, configs.Er
 	for _, offer := range offers {
 		keys[offer.Source], bySource[offer.Source] = offer.Keys, offer
 	}
-	routes, err := newRoutes(config, keys, nil)
+	routes, err := newRoutes(config, keys, new(Server).pools(config))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -234,7 +234,7 @@ func (c *connection) dial() (err error) {
 	if err := c.socket.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	if c.backend, c.node, err = c.pool.Dial(c.listener.running); err != nil {
+	if c.backend, c.node, err = c.pool.Dial(c.listener.running, c.source.Addr()); err != nil {
 		return &refusal{reason: reasonOf(err), err: err, answer: sniff.Unavailable(c.first)}
 	}
 	return nil

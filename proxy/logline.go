@@ -33,6 +33,9 @@ func (c *connection) end(stats relay.Stats, err error) {
 	if c.admitted {
 		c.listener.active.Add(-1)
 	}
+	if c.node != nil {
+		c.node.Release()
+	}
 	c.listener.server.Metrics.Ended(c.route.Name, reason, refused)
 
 	attrs := append(c.attrs(),

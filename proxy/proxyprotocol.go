@@ -31,7 +31,7 @@ func trusts(networks []netip.Prefix, a netip.Addr) bool {
 // proxyHeader is what the broker is told of the client before the client's
 // first byte; nil if it is told nothing.
 func (c *connection) proxyHeader() ([]byte, error) {
-	version := c.pool.ProxyProtocol
+	version := c.pool.ProxyProtocol()
 	if version == 0 {
 		return nil, nil
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/suitegate/suitegate/proxy/clientauth"
 	"github.com/suitegate/suitegate/proxy/engine"
 	"github.com/suitegate/suitegate/proxy/metrics"
-	"github.com/suitegate/suitegate/proxy/proxyheader"
 	"github.com/suitegate/suitegate/proxy/upstream"
 )
 
@@ -42,9 +41,10 @@ type route struct {
 type generation struct {
 	config *configs.Config
 	store  *certs.Store
-	routes []*route    // in the order of config.Listeners
-	token  []byte      // of the admin address
-	audit  *audit.File // nil for none
+	routes []*route                  // in the order of config.Listeners
+	token  []byte                    // of the admin address
+	audit  *audit.File               // nil for none
+	pools  map[string]*upstream.Pool // by name
 
 	tickets     *certs.TicketKeys // see openTickets
 	stopTickets context.CancelFunc
@@ -57,7 +57,7 @@ func (g *generation) close() error { return g.store.Close() }
 
 // build makes a generation of a configuration, without a socket. Its error
 // holds every mistake, with its position in the file.
-func build(ctx context.Context, config *configs.Config, issuances *certs.Issuances, m *metrics.Metrics, logger *slog.Logger) (*generation, error) {
+func build(ctx context.Context, config *configs.Config, pools map[string]*upstream.Pool, issuances *certs.Issuances, m *metrics.Metrics, logger *slog.Logger) (*generation, error) {
 	// Judged before Open, which makes what is missing in the storage: a
 	// configuration that is refused leaves nothing there. Open has the same
 	// warnings.
@@ -65,7 +65,7 @@ func build(ctx context.Context, config *configs.Config, issuances *certs.Issuanc
 	if err != nil {
 		return nil, positioned(config, err)
 	}
-	routes, err := newRoutes(config, keys, m)
+	routes, err := newRoutes(config, keys, pools)
 	if err != nil {
 		return nil, err
 	}
@@ -87,15 +87,11 @@ func build(ctx context.Context, config *configs.Config, issuances *certs.Issuanc
 	for _, r := range routes {
 		r.store = store
 	}
-	return &generation{config: config, store: store, routes: routes, token: token}, nil
+	return &generation{config: config, store: store, routes: routes, token: token, pools: pools}, nil
 }
 
 // newRoutes makes the routes of all listeners, still without certificates.
-func newRoutes(config *configs.Config, keys map[string][]policy.KeyType, m *metrics.Metrics) ([]*route, error) {
-	pools := make(map[string]*upstream.Pool)
-	for name, u := range config.Upstreams {
-		pools[name] = newPool(name, u, m)
-	}
+func newRoutes(config *configs.Config, keys map[string][]policy.KeyType, pools map[string]*upstream.Pool) ([]*route, error) {
 	var routes []*route
 	var errs configs.Errors
 	for _, l := range config.Listeners {
@@ -189,14 +185,6 @@ func highest(p *policy.Policy) policy.Version {
 		return policy.TLS13
 	}
 	return policy.TLS12
-}
-
-func newPool(name string, u configs.Upstream, m *metrics.Metrics) *upstream.Pool {
-	pool := &upstream.Pool{Name: name, ConnectTimeout: u.ConnectTimeout, ProxyProtocol: proxyheader.Version(u.ProxyProtocol), Metrics: m}
-	for _, node := range u.Nodes {
-		pool.Backends = append(pool.Backends, &upstream.Backend{Address: node})
-	}
-	return pool
 }
 
 func certsConfig(config *configs.Config, logger *slog.Logger) certs.Config {

@@ -106,7 +106,7 @@ func (s *Server) apply(config *configs.Config) error {
 	if s.closed {
 		return ErrClosed
 	}
-	next, err := build(context.Background(), config, &s.issuances, s.Metrics, s.log())
+	next, err := build(context.Background(), config, s.pools(config), &s.issuances, s.Metrics, s.log())
 	if err != nil {
 		return err
 	}
@@ -165,6 +165,7 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 		s.Metrics.Built(s.Version)
 		s.Metrics.ServeReady(func() bool { return s.ready() == nil })
 	}
+	s.keepPools(previous)
 	s.keepTickets(previous)
 	s.watchExpiry()
 	s.watchClientAuth(previous)
@@ -294,6 +295,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	defer s.mu.Unlock()
 	s.http01.close()
 	if s.current != nil {
+		s.current.stopPools()
 		_ = s.current.close() // stops maintenance; what it may have to say changes nothing now
 		s.current = nil
 	}

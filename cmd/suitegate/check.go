@@ -115,8 +115,8 @@ func plaintextWarnings(cfg *configs.Config) []string {
 	var list []string
 	for name, upstream := range cfg.Upstreams {
 		for _, node := range upstream.Nodes {
-			if !isLoopback(node) {
-				list = append(list, fmt.Sprintf("upstream %s: traffic to %s leaves this host in plaintext", name, node))
+			if !isLoopback(node.Address) {
+				list = append(list, fmt.Sprintf("upstream %s: traffic to %s leaves this host in plaintext", name, node.Address))
 			}
 		}
 	}

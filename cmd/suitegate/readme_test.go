@@ -154,7 +154,15 @@ func TestREADMEConfiguration(t *testing.T) {
 		"tickets.shared":                            strconv.FormatBool(configs.DefaultTicketsShared),
 		"tickets.lifetime":                          strings.TrimSuffix(configs.DefaultTicketLifetime.String(), "0m0s"),
 		"policies.NAME.groups":                      "`" + joinStringers(policy.DefaultGroups(), "`, `") + "`",
+		"upstreams.NAME.nodes[].weight":             strconv.Itoa(configs.DefaultWeight),
+		"upstreams.NAME.balance":                    configs.DefaultBalance,
 		"upstreams.NAME.connect_timeout":            configs.DefaultConnectTimeout.String(),
+		"upstreams.NAME.resolve_interval":           configs.DefaultResolveInterval.String(),
+		"upstreams.NAME.health_check.interval":      configs.DefaultHealthInterval.String(),
+		"upstreams.NAME.health_check.timeout":       configs.DefaultHealthTimeout.String(),
+		"upstreams.NAME.health_check.rise":          strconv.Itoa(configs.DefaultHealthRise),
+		"upstreams.NAME.health_check.fall":          strconv.Itoa(configs.DefaultHealthFall),
+		"upstreams.NAME.required":                   strconv.FormatBool(configs.DefaultRequired),
 		"listeners[].server_name":                   configs.DefaultServerName,
 		"listeners[].client_certificates.stale_crl": configs.DefaultStaleCRL,
 		"listeners[].client_certificates.max_depth": strconv.Itoa(configs.DefaultMaxDepth),
@@ -206,7 +214,7 @@ func schemaKeys(t *testing.T, file *ast.File, name, prefix string, keys map[stri
 				case "names":
 					path += ".NAME"
 				case "either": // a text beside the mapping
-					keys[path] = strings.Contains(options, "required")
+					keys[strings.TrimSuffix(path, "[]")] = strings.Contains(options, "required")
 				}
 				typ = outer.Index
 			default:

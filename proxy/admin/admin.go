@@ -15,14 +15,16 @@ import (
 
 	"github.com/suitegate/suitegate/proxy/audit"
 	"github.com/suitegate/suitegate/proxy/metrics"
+	"github.com/suitegate/suitegate/proxy/upstream"
 )
 
 // Status is what /status answers, as JSON.
 type Status struct {
-	ConfigFile   string        `json:"config_file"`
-	LoadedAt     time.Time     `json:"loaded_at"`
-	Listeners    []Listener    `json:"listeners"`
-	Certificates []Certificate `json:"certificates"` // that are served now
+	ConfigFile   string            `json:"config_file"`
+	LoadedAt     time.Time         `json:"loaded_at"`
+	Listeners    []Listener        `json:"listeners"`
+	Upstreams    []upstream.Status `json:"upstreams"`    // sorted by name
+	Certificates []Certificate     `json:"certificates"` // that are served now
 }
 
 // Certificate is one certificate in a Status.

@@ -19,7 +19,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 
 	connections  connectionMetrics
-	dials        *prometheus.CounterVec
+	upstreams    upstreamMetrics
 	acceptErrors *prometheus.CounterVec
 	panics       prometheus.Counter
 	reloads      *prometheus.CounterVec
@@ -44,7 +44,7 @@ func New() *Metrics {
 	m := &Metrics{
 		registry:     prometheus.NewRegistry(),
 		connections:  newConnectionMetrics(),
-		dials:        counter("upstream_dials_total", "Attempts to connect to a broker node.", "upstream", "node", "result"),
+		upstreams:    newUpstreamMetrics(),
 		acceptErrors: counter("accept_errors_total", "Errors of accept, after which the listener went on.", "listener"),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "suitegate", Name: "panics_total", Help: "Panics that closed one connection each. Always a defect: report it.",
@@ -68,9 +68,10 @@ func New() *Metrics {
 	}
 	m.registry.MustRegister(m.connections.all()...)
 	m.registry.MustRegister(
-		m.build, m.ready, m.dials, m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements, m.storage, m.orders, m.certificates, m.clients.reloads, m.clients.nextUpdate, m.auditErrors,
+		m.build, m.ready, m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements, m.storage, m.orders, m.certificates, m.clients.reloads, m.clients.nextUpdate, m.auditErrors,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
+	m.registry.MustRegister(m.upstreams.collectors()...)
 	return m
 }
 
@@ -84,15 +85,6 @@ func (m *Metrics) Registry() *prometheus.Registry {
 		return nil
 	}
 	return m.registry
-}
-
-// Dialed counts an attempt to reach a node; result is "ok" or the named
-// reason of the failure.
-func (m *Metrics) Dialed(upstream, node, result string) {
-	if m == nil {
-		return
-	}
-	m.dials.WithLabelValues(upstream, node, result).Inc()
 }
 
 // AcceptFailed counts an error of accept.

@@ -34,6 +34,15 @@ func TestNamesArePinned(t *testing.T) {
 	m.Built("v1.2.3")
 	m.ServeReady(func() bool { return true })
 	m.Dialed("rabbit", "127.0.0.1:5672", "ok")
+	m.Dialed("rabbit", "10.0.0.7:5672", "upstream_refused")
+	m.NodeLeft("rabbit", "10.0.0.7:5672")
+	m.Checked("rabbit", "127.0.0.1:5672", "check_no_answer")
+	m.Ejected("rabbit", "127.0.0.1:5672")
+	m.Resolved("rabbit", "rabbit.example:5672", true)
+	m.Resolved("rabbit", "rabbit.example:5672", false)
+	m.ServeNodes(func() []Node {
+		return []Node{{Upstream: "rabbit", Node: "127.0.0.1:5672", Up: true, Draining: true, Connections: 3}}
+	})
 	m.AcceptFailed("amqps")
 	m.Panicked()
 	m.Reloaded(true, time.Unix(1700000000, 0))
@@ -131,9 +140,28 @@ suitegate_session_tickets_offered_total{listener="amqps",result="resumed",versio
 # HELP suitegate_storage_errors_total Operations of the storage that failed.
 # TYPE suitegate_storage_errors_total counter
 suitegate_storage_errors_total{cause="full",operation="store"} 1
+# HELP suitegate_upstream_checks_total Health checks of a broker node, and tries to reach one that was ejected.
+# TYPE suitegate_upstream_checks_total counter
+suitegate_upstream_checks_total{node="127.0.0.1:5672",result="check_no_answer",upstream="rabbit"} 1
 # HELP suitegate_upstream_dials_total Attempts to connect to a broker node.
 # TYPE suitegate_upstream_dials_total counter
 suitegate_upstream_dials_total{node="127.0.0.1:5672",result="ok",upstream="rabbit"} 1
+# HELP suitegate_upstream_ejections_total How often a node was taken out because a connection to it failed.
+# TYPE suitegate_upstream_ejections_total counter
+suitegate_upstream_ejections_total{node="127.0.0.1:5672",upstream="rabbit"} 1
+# HELP suitegate_upstream_node_connections Connections to the node that are open now, or being opened.
+# TYPE suitegate_upstream_node_connections gauge
+suitegate_upstream_node_connections{node="127.0.0.1:5672",upstream="rabbit"} 3
+# HELP suitegate_upstream_node_draining 1 if the node gets no new connections because it drains, else 0.
+# TYPE suitegate_upstream_node_draining gauge
+suitegate_upstream_node_draining{node="127.0.0.1:5672",upstream="rabbit"} 1
+# HELP suitegate_upstream_node_up 1 if the node is up, 0 if health checks or a failed connection have taken it out.
+# TYPE suitegate_upstream_node_up gauge
+suitegate_upstream_node_up{node="127.0.0.1:5672",upstream="rabbit"} 1
+# HELP suitegate_upstream_resolutions_total Attempts to resolve a node's name.
+# TYPE suitegate_upstream_resolutions_total counter
+suitegate_upstream_resolutions_total{node="rabbit.example:5672",result="failed",upstream="rabbit"} 1
+suitegate_upstream_resolutions_total{node="rabbit.example:5672",result="ok",upstream="rabbit"} 1
 `
 	names := []string{}
 	for _, line := range strings.Split(want, "\n") {
@@ -164,6 +192,11 @@ func TestNilCountsNothing(t *testing.T) {
 	m.ServeReady(func() bool { return true })
 	m.HandshakeDone(Handshake{}, time.Second)
 	m.Dialed("u", "n", "ok")
+	m.Checked("u", "n", "ok")
+	m.Ejected("u", "n")
+	m.Resolved("u", "n", true)
+	m.NodeLeft("u", "n")
+	m.ServeNodes(func() []Node { return nil })
 	m.AcceptFailed("l")
 	m.Panicked()
 	m.Reloaded(true, time.Now())

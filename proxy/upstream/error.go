@@ -16,6 +16,7 @@ const (
 	reasonDNS         = "upstream_dns"
 	reasonResources   = "upstream_resources"
 	reasonCanceled    = "upstream_canceled"
+	reasonDrained     = "upstream_drained"
 	reasonError       = "upstream_error"
 )
 
@@ -23,19 +24,24 @@ const (
 type DialError struct {
 	Pool  string
 	Nodes []NodeError // in the order in which they were tried
+
+	drained bool // every node drains, so that none was tried
 }
 
 // A NodeError is one attempt to reach a node.
 type NodeError struct {
-	Backend *Backend
-	Err     error // of package net, which names the address
+	Node string // an address, or a name that has none
+	Err  error  // of package net, which names the node
 }
 
 // Error implements error.
 func (e *DialError) Error() string {
 	var b strings.Builder
 	b.WriteString("upstream: " + e.Pool)
-	if len(e.Nodes) == 0 {
+	switch {
+	case e.drained:
+		b.WriteString(": all nodes drain")
+	case len(e.Nodes) == 0:
 		b.WriteString(": no nodes")
 	}
 	separator := ": "
@@ -63,9 +69,13 @@ func (e *DialError) Unwrap() []error {
 //	upstream_dns          the name could not be resolved
 //	upstream_resources    this machine is out of file descriptors, ports or memory
 //	upstream_canceled     ctx was canceled
+//	upstream_drained      all nodes drain
 //	upstream_error        anything else, a pool without nodes for one
 func (e *DialError) Reason() string {
-	if len(e.Nodes) == 0 {
+	switch {
+	case e.drained:
+		return reasonDrained
+	case len(e.Nodes) == 0:
 		return reasonError
 	}
 	last := reason(e.Nodes[len(e.Nodes)-1].Err)
@@ -83,7 +93,10 @@ func (e *DialError) Reason() string {
 func reason(err error) string {
 	var dns *net.DNSError
 	var network net.Error
+	var check *CheckError
 	switch {
+	case errors.As(err, &check):
+		return check.reason
 	case errors.Is(err, context.Canceled):
 		return reasonCanceled
 	case errors.As(err, &dns):
@@ -109,3 +122,46 @@ func anyOf(err error, numbers ...syscall.Errno) bool {
 	}
 	return false
 }
+
+// Reasons of a [CheckError].
+const (
+	checkNoAnswer    = "check_no_answer"
+	checkClosed      = "check_closed"
+	checkWrongAnswer = "check_wrong_answer"
+)
+
+// A CheckError says what is wrong with a node that accepted the connection of a
+// check.
+type CheckError struct {
+	Protocol Protocol
+	Err      error
+	reason   string
+}
+
+// newCheckError sorts an error by what the node did.
+func newCheckError(protocol Protocol, err error) *CheckError {
+	e := &CheckError{Protocol: protocol, Err: err, reason: checkClosed}
+	var network net.Error
+	switch {
+	case errors.Is(err, errAnswer):
+		e.reason = checkWrongAnswer
+	case errors.As(err, &network) && network.Timeout():
+		e.reason = checkNoAnswer
+	}
+	return e
+}
+
+// Error implements error.
+func (e *CheckError) Error() string {
+	return "upstream: " + string(e.Protocol) + " check: " + e.Err.Error()
+}
+
+// Unwrap returns what happened to the connection or its answer.
+func (e *CheckError) Unwrap() error { return e.Err }
+
+// Reason returns what is wrong, as a word for logs and metrics:
+//
+//	check_no_answer     it accepts connections and says nothing, or not enough in time
+//	check_closed        it closed or reset the connection before it had answered
+//	check_wrong_answer  what it says is not of the protocol
+func (e *CheckError) Reason() string { return e.reason }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -82,21 +83,31 @@ func silent(t *testing.T) string {
 }
 
 func pool(addresses ...string) *Pool {
+	return poolOf(Settings{}, addresses...)
+}
+
+// poolOf is one with other settings.
+func poolOf(settings Settings, addresses ...string) *Pool {
 	p := &Pool{Name: "rabbit"}
 	for _, a := range addresses {
-		p.Backends = append(p.Backends, &Backend{Address: a})
+		settings.Nodes = append(settings.Nodes, Node{Address: a})
 	}
+	p.Configure(settings)
 	return p
 }
+
+// somebody is a client.
+var somebody = netip.MustParseAddr("192.0.2.1")
 
 // dial returns the address of the node that p chose.
 func dial(t *testing.T, p *Pool) string {
 	t.Helper()
-	c, b, err := p.Dial(t.Context())
+	c, b, err := p.Dial(t.Context(), somebody)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Close()
+	b.Release()
 	return b.Address
 }
 
@@ -121,12 +132,13 @@ func TestRoundRobinConcurrently(t *testing.T) {
 	for range 8 {
 		dialers.Go(func() {
 			for range 25 {
-				c, node, err := p.Dial(t.Context())
+				c, node, err := p.Dial(t.Context(), somebody)
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				c.Close()
+				node.Release()
 				mu.Lock()
 				count[node.Address]++
 				mu.Unlock()
@@ -141,15 +153,14 @@ func TestRoundRobinConcurrently(t *testing.T) {
 
 func TestNextNodeWhenOneFails(t *testing.T) {
 	down, up := refusing(t), listen(t, "127.0.0.1:0")
-	p := pool(down, up, down)
+	p := pool(down, up, refusing(t))
 	for range 4 {
 		if got := dial(t, p); got != up {
 			t.Errorf("node %s, want %s", got, up)
 		}
 	}
 
-	p = pool(silent(t), up)
-	p.ConnectTimeout = 50 * time.Millisecond
+	p = poolOf(Settings{ConnectTimeout: 50 * time.Millisecond}, silent(t), up)
 	if got := dial(t, p); got != up {
 		t.Errorf("node %s, want %s", got, up)
 	}
@@ -205,8 +216,8 @@ func TestDNSNames(t *testing.T) {
 	name := net.JoinHostPort("broker.test", port)
 	p := pool(name)
 	p.Resolver = resolver(t, map[string][]string{"broker.test.": {"127.0.0.2", "127.0.0.1"}})
-	if got := dial(t, p); got != name {
-		t.Errorf("node %s, want %s", got, name)
+	if got, want := dial(t, p), "127.0.0.1:"+port; got != want {
+		t.Errorf("node %s, want %s", got, want)
 	}
 }
 
@@ -227,20 +238,19 @@ func TestDialErrors(t *testing.T) {
 		is        error
 	}{
 		{"refused", t.Context(), []string{down}, "upstream_refused", 1, syscall.ECONNREFUSED},
-		{"all refused", t.Context(), []string{down, down, down}, "upstream_refused", 3, syscall.ECONNREFUSED},
+		{"all refused", t.Context(), []string{down, refusing(t), refusing(t)}, "upstream_refused", 3, syscall.ECONNREFUSED},
 		{"timeout", t.Context(), []string{dead}, "upstream_timeout", 1, nil},
 		{"deadline of ctx", expired, []string{dead, up}, "upstream_timeout", 1, nil},
 		{"DNS", t.Context(), []string{"nowhere.test:5672"}, "upstream_dns", 1, nil},
 		{"for several reasons", t.Context(), []string{down, "nowhere.test:5672"}, "upstream_unreachable", 2, syscall.ECONNREFUSED},
 		{"no port", t.Context(), []string{"127.0.0.1"}, "upstream_error", 1, nil},
-		{"canceled", canceled, []string{up, up}, "upstream_canceled", 1, context.Canceled},
+		{"canceled", canceled, []string{up, down}, "upstream_canceled", 1, context.Canceled},
 		{"no nodes", t.Context(), nil, "upstream_error", 0, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := pool(tt.addresses...)
-			p.ConnectTimeout = 200 * time.Millisecond
+			p := poolOf(Settings{ConnectTimeout: 200 * time.Millisecond}, tt.addresses...)
 			p.Resolver = names
-			_, _, err := p.Dial(tt.ctx)
+			_, _, err := p.Dial(tt.ctx, somebody)
 			var failed *DialError
 			if !errors.As(err, &failed) {
 				t.Fatalf("error %v, want a *DialError", err)
@@ -258,7 +268,7 @@ func TestDialErrors(t *testing.T) {
 				t.Errorf("%q does not say where it comes from", err)
 			}
 			for _, n := range failed.Nodes {
-				host, _, _ := strings.Cut(n.Backend.Address, ":")
+				host, _, _ := strings.Cut(n.Node, ":")
 				if !strings.Contains(err.Error(), host) {
 					t.Errorf("%q does not name %s", err, host)
 				}
@@ -297,9 +307,8 @@ func TestSocketOptions(t *testing.T) {
 		{"configured", net.KeepAliveConfig{Enable: true, Idle: 7 * time.Second, Interval: 2 * time.Second, Count: 4}, 7, 2, 4},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := pool(up)
-			p.KeepAlive = tt.config
-			c, _, err := p.Dial(t.Context())
+			p := poolOf(Settings{KeepAlive: tt.config}, up)
+			c, _, err := p.Dial(t.Context(), somebody)
 			if err != nil {
 				t.Fatal(err)
 			}
