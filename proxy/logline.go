@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/suitegate/suitegate/proxy/engine"
@@ -37,6 +38,10 @@ func (c *connection) end(stats relay.Stats, err error) {
 		c.node.Release()
 	}
 	c.listener.server.Metrics.Ended(c.route.Name, reason, refused)
+	if refused {
+		why, _, _ := strings.Cut(err.Error(), "\n") // without a panic's stack
+		c.listener.server.refused.note(refusalKind{c.route.Name, reason}, lastRefusal{time.Now(), c.source.String(), why})
+	}
 
 	attrs := append(c.attrs(),
 		slog.Int64("bytes_from_client", fromClient),

@@ -53,6 +53,7 @@ type Server struct {
 	loaded    time.Time
 	begun     time.Time // when the first configuration was
 	failure   loadFailure
+	refused   refusals
 	listeners map[string]*listener // by key
 	leaving   map[*listener]context.CancelFunc
 	departed  sync.WaitGroup // goroutines that drain what is in leaving

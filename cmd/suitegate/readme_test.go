@@ -352,13 +352,19 @@ func TestREADMEAdmin(t *testing.T) {
 		Ready:   func() error { return nil },
 		Pprof:   true,
 	})
-	source, err := os.ReadFile("../../proxy/admin/admin.go")
-	if err != nil {
-		t.Fatal(err)
+	var source []byte
+	for _, file := range []string{"admin.go", "page.go"} {
+		text, err := os.ReadFile("../../proxy/admin/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source = append(source, text...)
 	}
 	served := make(map[string]bool)
-	for _, pattern := range regexp.MustCompile(`mux\.Handle(?:Func)?\("(?:GET )?(/[a-z]+/?(?:pprof/)?)`).FindAllSubmatch(source, -1) {
-		served[string(pattern[1])] = true
+	for _, pattern := range regexp.MustCompile(`mux\.Handle(?:Func)?\("(?:GET )?(/[a-z]+/?(?:pprof/)?|/{\$}")`).FindAllSubmatch(source, -1) {
+		if path := strings.TrimSuffix(string(pattern[1]), `{$}"`); path != "/page/" { // the parts of the page at /
+			served[path] = true
+		}
 	}
 	for _, row := range readREADME(t).table(t, "Metrics and health", "path") {
 		answer := httptest.NewRecorder()

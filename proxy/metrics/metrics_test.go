@@ -127,7 +127,7 @@ suitegate_handshakes_total{engine="tls12",group="",listener="amqps",resumed="tru
 # HELP suitegate_panics_total Panics that closed one connection each. Always a defect: report it.
 # TYPE suitegate_panics_total counter
 suitegate_panics_total 1
-# HELP suitegate_ready 1 while the gateway wants new connections, 0 while it drains.
+# HELP suitegate_ready 1 while the gateway wants new connections, as /readyz says, else 0.
 # TYPE suitegate_ready gauge
 suitegate_ready 1
 # HELP suitegate_refusals_total Connections that got no further than the gateway, by reason; without those that only came to look.

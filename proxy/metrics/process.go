@@ -33,7 +33,7 @@ type readyCollector struct {
 
 func newReadyCollector() *readyCollector {
 	return &readyCollector{desc: prometheus.NewDesc("suitegate_ready",
-		"1 while the gateway wants new connections, 0 while it drains.", nil, nil)}
+		"1 while the gateway wants new connections, as /readyz says, else 0.", nil, nil)}
 }
 
 // Describe implements [prometheus.Collector].
