@@ -8,6 +8,7 @@ package configs
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -25,13 +26,17 @@ const (
 	DefaultHandshakeTimeout  = 10 * time.Second
 	DefaultFirstBytesTimeout = 10 * time.Second
 	DefaultMaxConnections    = 0 // no limit
+	DefaultMaxHandshakes     = 4096
 	DefaultIdleTimeout       = 0 // none: MQTT and STOMP clients may be silent for days
 	DefaultMaxAge            = 0 // no limit
 	DefaultMaxAgeJitter      = 10
-	DefaultTicketRotation    = 12 * time.Hour
-	DefaultTicketLifetime    = 24 * time.Hour
-	DefaultTicketsShared     = false
-	DefaultSessionTickets    = true
+
+	DefaultMaxConnectionsPerClient = 0 // no limit
+	DefaultMaxHandshakesPerClient  = 0 // no limit
+	DefaultTicketRotation          = 12 * time.Hour
+	DefaultTicketLifetime          = 24 * time.Hour
+	DefaultTicketsShared           = false
+	DefaultSessionTickets          = true
 )
 
 // What a listener does with clients whose server name none of its certificates
@@ -199,6 +204,10 @@ type Listener struct {
 	// DefaultSessionTickets (true).
 	SessionTickets bool
 
+	// HelloTimeout bounds the ClientHello, and the header of the PROXY protocol
+	// where there is one. Default: HandshakeTimeout.
+	HelloTimeout time.Duration
+
 	// HandshakeTimeout bounds the ClientHello and the handshake together.
 	// Default: DefaultHandshakeTimeout (10 s).
 	HandshakeTimeout time.Duration
@@ -210,6 +219,29 @@ type Listener struct {
 	// MaxConnections is how many may be open at once. Default:
 	// DefaultMaxConnections (0, no limit).
 	MaxConnections int
+
+	// Allow and Deny are the networks of the clients that may connect, and of
+	// those that may not whatever Allow has. Defaults: everyone, and none.
+	Allow, Deny []netip.Prefix
+
+	// MaxConnectionsPerClient is how many connections each client may have open
+	// at once: each IPv4 address, and each /64 of IPv6. Default:
+	// DefaultMaxConnectionsPerClient (0, no limit).
+	MaxConnectionsPerClient int
+
+	// MaxHandshakes is how many connections may be in their handshakes at once,
+	// from accept on. For one more the oldest has to go. Default:
+	// DefaultMaxHandshakes (4096, some four seconds' worth of RSA handshakes for
+	// one processor); 0 is no limit.
+	MaxHandshakes int
+
+	// MaxHandshakesPerClient is how many each client may have, beyond which new
+	// ones are refused. Default: DefaultMaxHandshakesPerClient (0, no limit).
+	MaxHandshakesPerClient int
+
+	// HandshakeRate is how often clients may connect, and HandshakeRatePerClient
+	// each of them. Default: no limit.
+	HandshakeRate, HandshakeRatePerClient Rate
 
 	// IdleTimeout is how long a connection may carry nothing, in neither
 	// direction, once its client has reached a broker. Default:

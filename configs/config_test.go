@@ -81,7 +81,9 @@ func TestDefaults(t *testing.T) {
 			Upstream:           "rabbit",
 			SessionTickets:     true,
 			HandshakeTimeout:   10 * time.Second,
+			HelloTimeout:       10 * time.Second,
 			FirstBytesTimeout:  10 * time.Second,
+			MaxHandshakes:      4096,
 			MaxAgeJitter:       10,
 			Pos:                Pos{"dir/suitegate.yml", 8, 5},
 		}},
@@ -135,7 +137,15 @@ listeners:
     session_tickets: false
     handshake_timeout: 3s
     first_bytes_timeout: 4s
+    hello_timeout: 2s
     max_connections: 100
+    max_connections_per_client: 20
+    max_handshakes: 0
+    max_handshakes_per_client: 10
+    handshake_rate: 500/s
+    handshake_rate_per_client: 30/m
+    allow: [192.0.2.0/24, "2001:db8::/32"]
+    deny: [192.0.2.7]
     idle_timeout: 1h
     max_connection_age: 24h
     max_connection_age_jitter: 0%
@@ -178,10 +188,19 @@ audit: {file: audit.log}
 			ALPN:              []string{"http/1.1"},
 			HandshakeTimeout:  3 * time.Second,
 			FirstBytesTimeout: 4 * time.Second,
+			HelloTimeout:      2 * time.Second,
 			MaxConnections:    100,
-			IdleTimeout:       time.Hour,
-			MaxAge:            24 * time.Hour,
-			Pos:               Pos{"dir/suitegate.yml", 24, 5},
+
+			MaxConnectionsPerClient: 20,
+			MaxHandshakesPerClient:  10,
+			HandshakeRate:           Rate{500, time.Second},
+			HandshakeRatePerClient:  Rate{30, time.Minute},
+			Allow:                   []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
+			Deny:                    []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")},
+
+			IdleTimeout: time.Hour,
+			MaxAge:      24 * time.Hour,
+			Pos:         Pos{"dir/suitegate.yml", 24, 5},
 		}},
 		Warnings: Errors{{Pos{"dir/suitegate.yml", 8, 12}, `certificate "rsa" is not used by any listener`},
 			{Pos{"dir/suitegate.yml", 27, 57}, "from: 0.0.0.0/0 trusts everyone to say who they are"}},

@@ -191,21 +191,12 @@ func (r *resolver) listener(n *yaml.Node, k *listenerKeys) {
 		r.bind(binding{owner, k.Address})
 	}
 	l := Listener{
-		Name:              string(k.Name.value),
-		Address:           k.Address.value.String(),
-		Protocol:          string(k.Protocol.value),
-		ALPN:              texts(k.ALPN),
-		SessionTickets:    bool(k.SessionTickets.or(DefaultSessionTickets)),
-		HandshakeTimeout:  durationOr(k.HandshakeTimeout, DefaultHandshakeTimeout),
-		FirstBytesTimeout: durationOr(k.FirstBytesTimeout, DefaultFirstBytesTimeout),
-		MaxConnections:    int(k.MaxConnections.or(DefaultMaxConnections)),
-		IdleTimeout:       durationOr(k.IdleTimeout, DefaultIdleTimeout),
-		MaxAge:            durationOr(k.MaxAge, DefaultMaxAge),
-		MaxAgeJitter:      int(k.MaxAgeJitter.or(DefaultMaxAgeJitter)),
-		Pos:               r.pos(n),
-	}
-	if k.MaxAgeJitter.given() && !k.MaxAge.given() {
-		r.errorf(k.MaxAgeJitter.key, "max_connection_age_jitter: there is no max_connection_age")
+		Name:           string(k.Name.value),
+		Address:        k.Address.value.String(),
+		Protocol:       string(k.Protocol.value),
+		ALPN:           texts(k.ALPN),
+		SessionTickets: bool(k.SessionTickets.or(DefaultSessionTickets)),
+		Pos:            r.pos(n),
 	}
 	if name := string(k.Policy.value); r.refer(&r.policies, k.Policy) {
 		l.Policy = r.cfg.Policies[name]
@@ -224,6 +215,7 @@ func (r *resolver) listener(n *yaml.Node, k *listenerKeys) {
 			r.certificates.used[c] = true
 		}
 	}
+	r.limits(k, &l)
 	r.serverName(k, &l)
 	l.ProxyProtocol = r.proxyProtocol(k.ProxyProtocol.value)
 	l.ClientCertificates = r.clientCertificates(k.ClientCertificates)

@@ -166,12 +166,21 @@ type listenerKeys struct {
 	Upstreams          field[names[text]]           `key:"upstreams,nonempty"`
 	ALPN               []field[alpn]                `key:"alpn"`
 	SessionTickets     field[toggle]                `key:"session_tickets"`
-	HandshakeTimeout   field[duration]              `key:"handshake_timeout"`
-	FirstBytesTimeout  field[duration]              `key:"first_bytes_timeout"`
-	MaxConnections     field[count]                 `key:"max_connections"`
-	IdleTimeout        field[duration]              `key:"idle_timeout"`
-	MaxAge             field[duration]              `key:"max_connection_age"`
-	MaxAgeJitter       field[percentage]            `key:"max_connection_age_jitter"`
+
+	Allow                   field[[]field[network]] `key:"allow,nonempty"`
+	Deny                    field[[]field[network]] `key:"deny,nonempty"`
+	MaxConnections          field[count]            `key:"max_connections"`
+	MaxConnectionsPerClient field[count]            `key:"max_connections_per_client"`
+	MaxHandshakes           field[count]            `key:"max_handshakes"`
+	MaxHandshakesPerClient  field[count]            `key:"max_handshakes_per_client"`
+	HandshakeRate           field[ratePerTime]      `key:"handshake_rate"`
+	HandshakeRatePerClient  field[ratePerTime]      `key:"handshake_rate_per_client"`
+	HelloTimeout            field[duration]         `key:"hello_timeout"`
+	HandshakeTimeout        field[duration]         `key:"handshake_timeout"`
+	FirstBytesTimeout       field[duration]         `key:"first_bytes_timeout"`
+	IdleTimeout             field[duration]         `key:"idle_timeout"`
+	MaxAge                  field[duration]         `key:"max_connection_age"`
+	MaxAgeJitter            field[percentage]       `key:"max_connection_age_jitter"`
 }
 
 type proxyProtocolKeys struct {

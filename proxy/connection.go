@@ -17,6 +17,7 @@ import (
 	"github.com/suitegate/suitegate/proxy/clientauth"
 	"github.com/suitegate/suitegate/proxy/clienthello"
 	"github.com/suitegate/suitegate/proxy/engine"
+	"github.com/suitegate/suitegate/proxy/limits"
 	"github.com/suitegate/suitegate/proxy/metrics"
 	"github.com/suitegate/suitegate/proxy/proxyheader"
 	"github.com/suitegate/suitegate/proxy/relay"
@@ -36,6 +37,10 @@ type connection struct {
 	start       time.Time
 	admitted    bool        // counts in listener.active
 	aborted     atomic.Bool // by the gateway's own end
+
+	lease  limits.Lease   // among the connections of its client
+	flight *limits.Flight // among the handshakes of the listener
+	turn   *limits.Turn   // among all handshakes, at the processor
 
 	hello       *clienthello.Hello
 	serverName  string // what the hello says
@@ -58,7 +63,7 @@ type connection struct {
 }
 
 func newConnection(l *listener, r *route, socket net.Conn) *connection {
-	return &connection{listener: l, route: r, socket: socket, start: time.Now(),
+	return &connection{listener: l, route: r, socket: socket, start: time.Now(), turn: l.server.gate.Turn(),
 		source: proxyheader.AddrPort(socket.RemoteAddr()), destination: proxyheader.AddrPort(socket.LocalAddr())}
 }
 
@@ -68,6 +73,7 @@ func newConnection(l *listener, r *route, socket net.Conn) *connection {
 var stages = [...]func(*connection) error{
 	(*connection).admit,
 	(*connection).readProxyHeader,
+	(*connection).admitClient,
 	(*connection).readHello,
 	(*connection).challenge,
 	(*connection).decide,
@@ -118,24 +124,13 @@ func (c *connection) survive() {
 	c.end(relay.Stats{}, &refusal{reason: "panic", err: fmt.Errorf("proxy: panic: %v\n%s", v, debug.Stack())})
 }
 
-// admit holds the connection against the listener's limits.
-func (c *connection) admit() error {
-	active := c.listener.active.Add(1)
-	if limit := c.route.MaxConnections; limit > 0 && active > int64(limit) {
-		c.listener.active.Add(-1)
-		return errConnectionLimit
-	}
-	c.admitted = true
-	return c.socket.SetDeadline(c.start.Add(c.route.HandshakeTimeout))
-}
-
 func (c *connection) readHello() (err error) {
 	if c.hello, err = clienthello.Read(c.socket, clienthello.MaxSize); err != nil {
-		return err
+		return c.nameHelloTimeout(err)
 	}
 	c.serverName, c.alpnOffered = c.hello.ServerName, strings.Join(c.hello.ALPN, ",")
 	c.ja4 = c.hello.JA4()
-	return nil
+	return c.socket.SetDeadline(c.handshakeDeadline())
 }
 
 // decide settles what the connection gets, and with which certificate. What can
@@ -181,16 +176,24 @@ func offerOf(h *clienthello.Hello) policy.Offer {
 }
 
 func (c *connection) handshake() error {
+	growStack(0)
+	if err := c.turn.Begin(c.handshakeDeadline()); err != nil {
+		return err
+	}
+	defer c.turn.End()
 	choice := engine.Choice{
 		Version: uint16(c.decision.Version), Suite: c.decision.Suite.ID, Group: tls.CurveID(c.decision.Group),
 		Certificate: c.certificate.Certificate, Identity: c.certificate.Identity(), Offered: c.hello.CipherSuites,
 	}
 	c.engine = c.route.engines.For(choice.Suite)
-	conn := c.engine.Server(c.hello.Replay(c.socket), choice)
+	conn := c.engine.Server(c.hello.Replay(c.turn.Conn(c.socket)), choice)
 	// The deadline on the socket bounds this. A context that can end would cost
 	// every handshake a goroutine.
 	if err := conn.HandshakeContext(context.Background()); err != nil {
 		return engine.NewHandshakeError(err)
+	}
+	if !c.handshakeOver() {
+		return c.turn.Err()
 	}
 	state := conn.ConnectionState()
 	if err := engine.Verify(state, choice); err != nil {
@@ -278,6 +281,7 @@ func (r *route) poolFor(first sniff.Result) *upstream.Pool {
 // abort ends a connection that is being set up, because the gateway ends.
 func (c *connection) abort() {
 	c.aborted.Store(true)
+	c.turn.Cancel(errAborted)
 	_ = c.socket.Close() // whatever it was waiting for now fails
 }
 

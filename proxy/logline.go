@@ -37,6 +37,8 @@ func (c *connection) end(stats relay.Stats, err error) {
 	if c.node != nil {
 		c.node.Release()
 	}
+	c.handshakeOver()
+	c.lease.End()
 	c.listener.server.Metrics.Ended(c.route.Name, reason, refused)
 	if refused {
 		why, _, _ := strings.Cut(err.Error(), "\n") // without a panic's stack

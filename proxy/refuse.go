@@ -38,16 +38,28 @@ var errConnectionLimit = &refusal{reason: "connection_limit", alert: alertIntern
 // refuse tells the client why in the words of the protocol that it has reached,
 // closes, and ends the connection.
 func (c *connection) refuse(err error) {
+	c.handshakeOver()
+	if cause := c.turn.Err(); cause != nil && !c.aborted.Load() {
+		err = cause // of what has failed since
+	}
 	if c.aborted.Load() {
 		err = &refusal{reason: "shutdown", err: err}
 	}
 	const patience = time.Second // for an alert or an answer to arrive
 	_ = c.socket.SetDeadline(time.Now().Add(patience))
 	c.tell(err)
-	c.linger()
+	if c.listener.server.lingering.Add(1) <= maxLingering {
+		c.linger()
+	}
+	c.listener.server.lingering.Add(-1)
 	c.close()
 	c.end(relay.Stats{}, err)
 }
+
+// maxLingering is how many refused connections wait for their alert to arrive.
+// Those beyond are closed at once, which may cost their clients the alert: a
+// refusal has to stay cheaper than a handshake, however many there are.
+const maxLingering = 512
 
 // tell says why in the words that the client understands now: an alert or an
 // answer in the clear before TLS, nothing while an engine is at work (which has

@@ -14,6 +14,7 @@ import (
 	"github.com/suitegate/suitegate/proxy/audit"
 	"github.com/suitegate/suitegate/proxy/clientauth"
 	"github.com/suitegate/suitegate/proxy/engine"
+	"github.com/suitegate/suitegate/proxy/limits"
 	"github.com/suitegate/suitegate/proxy/metrics"
 	"github.com/suitegate/suitegate/proxy/upstream"
 )
@@ -35,6 +36,10 @@ type route struct {
 	clients  *clientauth.Verifier      // nil if they are asked for no certificate
 	pool     *upstream.Pool            // nil if pools decides
 	pools    map[string]*upstream.Pool // by protocol, or subprotocol of WebSocket
+
+	addresses     limits.Addresses
+	clientLimits  limits.ClientLimits
+	handshakeRate limits.Rate
 }
 
 // generation is everything that one configuration made.
@@ -122,6 +127,7 @@ func newRoute(l configs.Listener, clients *clientauth.Verifier, tickets configs.
 	for protocol, name := range l.Upstreams {
 		r.pools[protocol] = pools[name]
 	}
+	r.limit()
 	handshakes := engine.Config{
 		MinVersion: uint16(lowest(l.Policy)), MaxVersion: uint16(highest(l.Policy)), NextProtos: l.ALPN,
 		NoTickets: !l.SessionTickets, TicketLifetime: tickets.Lifetime,

@@ -15,11 +15,13 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/suitegate/suitegate/certs"
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/proxy/audit"
+	"github.com/suitegate/suitegate/proxy/limits"
 	"github.com/suitegate/suitegate/proxy/metrics"
 )
 
@@ -47,6 +49,9 @@ type Server struct {
 	// Stop is called for POST /drain on the admin server, and sees to it that
 	// Shutdown is called. Default: there is no such request.
 	Stop func(audit.Operator)
+
+	gate      limits.Gate  // to the processor, for the handshakes of all listeners
+	lingering atomic.Int64 // refused connections that wait for their alert to arrive
 
 	mu        sync.Mutex // held while the configuration changes, and to read what follows
 	current   *generation

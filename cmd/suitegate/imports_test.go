@@ -29,6 +29,7 @@ proxy/engine       proxy/tls12
 proxy/tls12        proxy/tls12/ffdhe
 proxy/tls12/ffdhe  -
 proxy/sniff        -
+proxy/limits       -
 proxy/upstream     proxy/metrics proxy/proxyheader
 proxy/proxyheader  -
 proxy/relay        -

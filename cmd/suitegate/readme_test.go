@@ -432,7 +432,7 @@ func TestREADMELogFields(t *testing.T) {
 // Every reason that the code can give has a row, and no other has.
 func TestREADMEReasons(t *testing.T) {
 	var want []string
-	for _, dir := range []string{"policy", "certs", "proxy", "proxy/clientauth", "proxy/clienthello", "proxy/engine", "proxy/proxyheader", "proxy/relay", "proxy/sniff", "proxy/upstream"} {
+	for _, dir := range []string{"policy", "certs", "proxy", "proxy/clientauth", "proxy/clienthello", "proxy/engine", "proxy/limits", "proxy/proxyheader", "proxy/relay", "proxy/sniff", "proxy/upstream"} {
 		found := reasonsOf(t, "../../"+dir)
 		t.Logf("%s: %v", dir, found)
 		if len(found) == 0 {

@@ -16,8 +16,11 @@ type connectionMetrics struct {
 	clientAlerts *prometheus.CounterVec
 	handshakes   *prometheus.CounterVec
 	handshakeSec *prometheus.HistogramVec
-	tickets      *prometheus.CounterVec
-	bytes        *prometheus.CounterVec
+
+	handshakesActive *prometheus.GaugeVec
+
+	tickets *prometheus.CounterVec
+	bytes   *prometheus.CounterVec
 }
 
 func newConnectionMetrics() connectionMetrics {
@@ -41,6 +44,7 @@ func newConnectionMetrics() connectionMetrics {
 			Help:    "Time from accept to the end of a completed TLS handshake.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"listener", "version"}),
+		handshakesActive: newHandshakesActive(),
 		tickets: counter("session_tickets_offered_total",
 			"Completed handshakes whose client offered a session ticket: resumed, or declined and made in full.", "listener", "version", "result"),
 		bytes: counter("bytes_total", "Payload bytes carried, after decryption.", "listener", "direction"),
@@ -49,7 +53,7 @@ func newConnectionMetrics() connectionMetrics {
 
 func (c *connectionMetrics) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		c.accepted, c.active, c.ended, c.refusals, c.clientAlerts, c.handshakes, c.handshakeSec, c.tickets, c.bytes,
+		c.accepted, c.active, c.ended, c.refusals, c.clientAlerts, c.handshakes, c.handshakeSec, c.handshakesActive, c.tickets, c.bytes,
 	}
 }
 

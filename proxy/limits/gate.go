@@ -1,0 +1,194 @@
+package limits
+
+import (
+	"container/list"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// A Gate lets only so many handshakes compute at the same time, and keeps the
+// others waiting, so that a flood of handshakes leaves established connections
+// the processor. The zero value is ready to use.
+//
+// A handshake is a millisecond of RSA, and Go runs goroutines to the end of their
+// work in the order in which they became ready: behind a thousand handshakes
+// every message waits for all of them. Nor does it look for what has come from
+// the network while any goroutine is ready to run, but every ten milliseconds.
+// So one processor stays free: there its threads wait in the poller, and carry
+// what comes at once.
+//
+// Handshakes that have begun go first, since what was spent on them is lost
+// otherwise, and so that they make room. Of the new ones the newest is next: in
+// a queue that grows, those in front are the ones whose clients give up before
+// they are served, and every millisecond would be spent on them.
+type Gate struct {
+	// Slots is how many compute at a time. 0 means one less than GOMAXPROCS, and
+	// at least one.
+	Slots int
+
+	mu    sync.Mutex
+	busy  int
+	begun list.List // of *Turn, first come first served
+	fresh list.List // of *Turn, the newest in front
+}
+
+func (g *Gate) slots() int {
+	if g.Slots > 0 {
+		return g.Slots
+	}
+	return max(1, runtime.GOMAXPROCS(0)-1)
+}
+
+// A Turn is one handshake's way through a gate. It belongs to one goroutine, but
+// for Cancel.
+type Turn struct {
+	gate     *Gate
+	deadline time.Time
+	over     bool // of the handshake: there is nothing to wait for any more
+
+	// Guarded by gate.mu.
+	computing bool
+	waiting   *list.Element // in queue
+	queue     *list.List
+	ready     chan struct{} // closed when waiting is over
+	err       error         // of Cancel
+}
+
+// Turn returns that of a new handshake.
+func (g *Gate) Turn() *Turn { return &Turn{gate: g} }
+
+// Begin returns when the handshake may compute. It has to end before deadline.
+// The error is that of Cancel, or a [*Refusal] if the deadline comes first.
+func (t *Turn) Begin(deadline time.Time) error {
+	t.deadline = deadline
+	return t.wait(&t.gate.fresh)
+}
+
+// End says that the handshake is over, in one way or another.
+func (t *Turn) End() {
+	t.pause()
+	t.over = true
+}
+
+// Cancel makes a wait that is under way, and all later ones, fail with err. It
+// may be called at any time by anyone; the first error stays.
+func (t *Turn) Cancel(err error) {
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	if t.err == nil {
+		t.err = err
+	}
+	if t.waiting != nil {
+		t.admitLocked()
+	}
+}
+
+// Err is what Cancel was called with.
+func (t *Turn) Err() error {
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	return t.err
+}
+
+// wait returns when the handshake may compute.
+func (t *Turn) wait(queue *list.List) error {
+	g := t.gate
+	g.mu.Lock()
+	if t.err != nil || t.computing {
+		defer g.mu.Unlock()
+		return t.err
+	}
+	if g.busy < g.slots() { // then nobody waits
+		g.busy++
+		t.computing = true
+		g.mu.Unlock()
+		return nil
+	}
+	t.ready, t.queue = make(chan struct{}), queue
+	if queue == &g.fresh {
+		t.waiting = queue.PushFront(t)
+	} else {
+		t.waiting = queue.PushBack(t)
+	}
+	ready := t.ready
+	g.mu.Unlock()
+
+	timer := time.AfterFunc(time.Until(t.deadline), func() {
+		t.Cancel(refuse(reasonOverloaded, "the processors were busy with other handshakes until its time was over"))
+	})
+	defer timer.Stop()
+	<-ready
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return t.err
+}
+
+// pause gives the slot to whoever is next.
+func (t *Turn) pause() {
+	g := t.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !t.computing {
+		return
+	}
+	t.computing = false
+	g.busy--
+	for g.busy < g.slots() {
+		front := g.begun.Front()
+		if front == nil {
+			front = g.fresh.Front()
+		}
+		if front == nil {
+			return
+		}
+		g.busy++
+		next := front.Value.(*Turn)
+		next.computing = true
+		next.admitLocked()
+	}
+}
+
+// admitLocked ends the wait.
+func (t *Turn) admitLocked() {
+	t.queue.Remove(t.waiting)
+	t.waiting = nil
+	close(t.ready)
+}
+
+// Conn returns conn for the handshake to use, which has no slot while it waits
+// for the network. So a client that is slow keeps nobody from computing.
+func (t *Turn) Conn(conn net.Conn) net.Conn { return &turnConn{Conn: conn, turn: t} }
+
+type turnConn struct {
+	net.Conn
+	turn *Turn
+}
+
+// NetConn returns the connection below.
+func (c *turnConn) NetConn() net.Conn { return c.Conn }
+
+func (c *turnConn) Read(b []byte) (int, error) {
+	if c.turn.over {
+		return c.Conn.Read(b)
+	}
+	c.turn.pause()
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		return n, err
+	}
+	if err := c.turn.wait(&c.turn.gate.begun); err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// Write ends what there is to compute: a flight is written as a whole, and after
+// it the client has to answer.
+func (c *turnConn) Write(b []byte) (int, error) {
+	if !c.turn.over {
+		c.turn.pause()
+	}
+	return c.Conn.Write(b)
+}
