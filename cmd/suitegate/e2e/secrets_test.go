@@ -18,7 +18,7 @@ import (
 func (g *gateway) keepsSecrets(t *testing.T) {
 	t.Helper()
 	said := g.log.all()
-	for _, path := range []string{"/metrics", "/status"} {
+	for _, path := range []string{"/metrics", "/status", "/"} {
 		_, body := g.get(t, path)
 		said = append(said, body...)
 	}
