@@ -78,6 +78,8 @@ func (s *Server) adminActions() map[string]admin.Action {
 	if s.Stop != nil {
 		actions["/drain"] = s.drainAction
 	}
+	actions["/upstreams/{upstream}/nodes/{node}/drain"] = s.nodeAction(true)
+	actions["/upstreams/{upstream}/nodes/{node}/undrain"] = s.nodeAction(false)
 	return actions
 }
 
@@ -97,6 +99,26 @@ func (s *Server) reloadAction(_ *http.Request, by audit.Operator) (any, error) {
 	return struct {
 		Changes []string `json:"changes"`
 	}{changes.Strings()}, nil
+}
+
+// nodeAction has a node drain, or take connections again, and answers how many it
+// still has.
+func (s *Server) nodeAction(drain bool) admin.Action {
+	name := map[bool]string{true: "node_drain", false: "node_undrain"}[drain]
+	return func(r *http.Request, by audit.Operator) (any, error) {
+		upstream, node := r.PathValue("upstream"), r.PathValue("node")
+		drained, err := s.DrainNode(upstream, node, drain)
+		s.Record(audit.Entry{Action: name, By: by, Err: err, More: []slog.Attr{
+			slog.String("upstream", upstream), slog.String("node", node), slog.Bool("changed", drained.Changed)}})
+		if err != nil {
+			return nil, &admin.Failure{Status: http.StatusNotFound, Err: err}
+		}
+		return struct {
+			Draining    bool `json:"draining"`
+			Changed     bool `json:"changed"`
+			Connections int  `json:"connections"`
+		}{drain, drained.Changed, drained.Connections}, nil
+	}
 }
 
 // drainAction begins to drain, which goes on behind the answer.

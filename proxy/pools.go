@@ -110,11 +110,11 @@ func (s *Server) nodes() []metrics.Node {
 // DrainNode sends no new client to a node, or does so again, see
 // [upstream.Pool.Drain]. The error is ErrUnknownUpstream or
 // [upstream.ErrUnknownNode].
-func (s *Server) DrainNode(name, node string, on bool) (changed bool, err error) {
+func (s *Server) DrainNode(name, node string, on bool) (upstream.Drained, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current == nil || s.current.pools[name] == nil {
-		return false, ErrUnknownUpstream
+		return upstream.Drained{}, ErrUnknownUpstream
 	}
 	return s.current.pools[name].Drain(node, on)
 }

@@ -69,7 +69,7 @@ func (p *Pool) startBackend(b *Backend) {
 
 // watch checks a node whenever a check is due.
 func (p *Pool) watch(ctx context.Context, b *Backend) {
-	for {
+	for ctx.Err() == nil {
 		p.mu.Lock()
 		due := b.due
 		p.mu.Unlock()
@@ -79,7 +79,6 @@ func (p *Pool) watch(ctx context.Context, b *Backend) {
 		}
 		select {
 		case <-ctx.Done():
-			return
 		case <-b.wake: // due has changed
 		case <-alarm:
 			p.check(ctx, b)

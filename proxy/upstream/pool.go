@@ -122,6 +122,10 @@ type Pool struct {
 
 	lookups singleflight.Group // by host
 
+	// What tests have instead of a network.
+	dial   func(ctx context.Context, address string) (net.Conn, error)
+	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
+
 	running context.Context // nil unless started
 	stop    context.CancelFunc
 	tasks   sync.WaitGroup // goroutines
@@ -196,11 +200,12 @@ func (p *Pool) Dial(ctx context.Context, client netip.Addr) (*net.TCPConn, *Back
 	p.mu.Lock()
 	settings := p.settings
 	p.mu.Unlock()
-	limited, cancel := context.WithTimeout(ctx, settings.dialTimeout())
+	deadline := time.Now().Add(settings.dialTimeout())
+	limited, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	failed := &DialError{Pool: p.Name}
 	var tried []*Backend
-	for resolved := false; limited.Err() == nil || len(tried) == 0; {
+	for resolved := false; len(tried) == 0 || limited.Err() == nil && time.Now().Before(deadline); {
 		b := p.take(client, tried)
 		if b == nil && !resolved {
 			failed.Nodes = append(failed.Nodes, p.resolveMissing(limited)...)
@@ -216,7 +221,7 @@ func (p *Pool) Dial(ctx context.Context, client netip.Addr) (*net.TCPConn, *Back
 		if err == nil {
 			p.Metrics.Dialed(p.Name, b.Address, "ok")
 			p.reached(b)
-			return conn, b, nil
+			return conn.(*net.TCPConn), b, nil // which is what "tcp" means
 		}
 		b.Release()
 		p.Metrics.Dialed(p.Name, b.Address, reason(err))
@@ -243,17 +248,14 @@ func blames(err error, patient bool) bool {
 }
 
 // open is how every connection to a node begins, a client's or a check's.
-func (p *Pool) open(ctx context.Context, b *Backend, settings *Settings) (*net.TCPConn, error) {
-	d := net.Dialer{
-		Timeout:         settings.connectTimeout(),
-		KeepAliveConfig: settings.keepAlive(),
-		Resolver:        p.Resolver,
+func (p *Pool) open(ctx context.Context, b *Backend, settings *Settings) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, settings.connectTimeout())
+	defer cancel()
+	if p.dial != nil {
+		return p.dial(ctx, b.Address)
 	}
-	c, err := d.DialContext(ctx, "tcp", b.Address)
-	if err != nil {
-		return nil, err
-	}
-	return c.(*net.TCPConn), nil // which is what "tcp" means
+	d := net.Dialer{KeepAliveConfig: settings.keepAlive(), Resolver: p.Resolver}
+	return d.DialContext(ctx, "tcp", b.Address)
 }
 
 func (s *Settings) keepAlive() net.KeepAliveConfig {

@@ -82,7 +82,9 @@ func (p *Pool) probe(ctx context.Context, b *Backend, protocol Protocol, setting
 		return err
 	}
 	c := conversationOf(protocol)
-	c.ask = string(header) + c.ask
+	if c.ask = string(header) + c.ask; c.ask == "" {
+		return nil // the connection is all
+	}
 	if err := c.hold(conn); err != nil {
 		return newCheckError(protocol, err)
 	}

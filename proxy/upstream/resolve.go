@@ -104,17 +104,17 @@ func jitter(d time.Duration) time.Duration { return d - rand.N(d/10+1) }
 // that fails they keep those that they have.
 func (p *Pool) resolve(host string) error {
 	p.mu.Lock()
-	ctx, timeout, resolver := p.running, p.settings.connectTimeout(), p.Resolver
+	ctx, timeout, lookup := p.running, p.settings.connectTimeout(), p.lookup
 	p.mu.Unlock()
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	if resolver == nil {
-		resolver = net.DefaultResolver
+	if lookup == nil {
+		lookup = cmp.Or(p.Resolver, net.DefaultResolver).LookupNetIP
 	}
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	found, err := resolver.LookupNetIP(limited, "ip", host)
+	found, err := lookup(limited, "ip", host)
 	if ctx.Err() != nil {
 		return err // the pool has stopped
 	}
@@ -161,15 +161,12 @@ func (p *Pool) learn(s *source, found []netip.Addr, err error) bool {
 // resolveMissing resolves, for a client that waits, the names that have no
 // address yet. Clients that wait together share one attempt.
 func (p *Pool) resolveMissing(ctx context.Context) (failed []NodeError) {
-	p.mu.Lock()
-	var missing []*source
-	for _, s := range p.sources {
-		if !s.literal && len(s.addresses) == 0 && !p.draining[s.Address] {
-			missing = append(missing, s)
+	asked := make(map[string]bool)
+	for _, s := range p.missing() {
+		if asked[s.host] {
+			continue
 		}
-	}
-	p.mu.Unlock()
-	for _, s := range missing {
+		asked[s.host] = true
 		result := p.lookups.DoChan(s.host, func() (any, error) { return nil, p.resolve(s.host) })
 		var err error
 		select {
@@ -184,6 +181,18 @@ func (p *Pool) resolveMissing(ctx context.Context) (failed []NodeError) {
 		}
 	}
 	return failed
+}
+
+// missing are the names that have no address, unless they drain.
+func (p *Pool) missing() (list []*source) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.sources {
+		if !s.literal && len(s.addresses) == 0 && !p.draining[s.Address] {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // rebuild makes the backends those of the sources. One that is still there is

@@ -88,40 +88,43 @@ func (p *Pool) Up() bool {
 // ErrUnknownNode is returned by [Pool.Drain].
 var ErrUnknownNode = errors.New("upstream: there is no such node")
 
+// Drained is what [Pool.Drain] has done.
+type Drained struct {
+	Changed     bool
+	Connections int // that the node has
+}
+
 // Drain sends no new client to a node, or does so again: on is false then.
-// Connections that are there stay; [Pool.Status] counts them. The node is named
-// as in the configuration, which means all addresses of a name, those that it
-// gets later too; or it is one address, for as long as it is there. It drains
-// until this is taken back, the node leaves the configuration, or the process
-// ends. Drain says whether it has changed anything, and what else there is to
-// the error ErrUnknownNode.
-func (p *Pool) Drain(node string, on bool) (changed bool, err error) {
+// Connections that are there stay. The node is named as in the configuration,
+// which means all addresses of a name, those that it gets later too; or it is one
+// address, for as long as it is there. It drains until this is taken back in the
+// same words, the node leaves the configuration, or the process ends. The error
+// is ErrUnknownNode.
+func (p *Pool) Drain(node string, on bool) (Drained, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.knows(node) {
-		return false, ErrUnknownNode
+		return Drained{}, ErrUnknownNode
 	}
-	if p.draining[node] == on {
-		return false, nil
-	}
-	message := "node takes connections again"
-	if on {
-		message = "node drains"
-		if p.draining == nil {
-			p.draining = make(map[string]bool)
-		}
-		p.draining[node] = true
-	} else {
-		delete(p.draining, node)
-	}
-	connections := 0
+	d := Drained{Changed: p.draining[node] != on}
 	for _, b := range p.backends {
 		if b.Address == node || b.Node == node {
-			connections += b.connections
+			d.Connections += b.connections
 		}
 	}
-	p.log().Info(message, "upstream", p.Name, "node", node, "connections", connections)
-	return true, nil
+	switch {
+	case !d.Changed:
+		return d, nil
+	case !on:
+		delete(p.draining, node)
+	case p.draining == nil:
+		p.draining = map[string]bool{node: true}
+	default:
+		p.draining[node] = true
+	}
+	message := map[bool]string{true: "node drains", false: "node takes connections again"}[on]
+	p.log().Info(message, "upstream", p.Name, "node", node, "connections", d.Connections)
+	return d, nil
 }
 
 // knows says whether a node is one of the configuration or an address of one.
