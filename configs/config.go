@@ -21,6 +21,7 @@ import (
 const (
 	DefaultLogFormat         = "json"
 	DefaultLogLevel          = "info"
+	DefaultWatch             = false
 	DefaultDrainTimeout      = 25 * time.Second // below the 30 s after which Kubernetes kills
 	DefaultServerName        = ServerNameAny
 	DefaultHandshakeTimeout  = 10 * time.Second
@@ -75,6 +76,10 @@ type Config struct {
 	// DrainTimeout is how long connections may go on after the order to stop.
 	// Default: DefaultDrainTimeout (25 s).
 	DrainTimeout time.Duration
+
+	// Watch reloads the configuration when its file changes. Default: DefaultWatch
+	// (false).
+	Watch bool
 
 	Tickets Tickets
 
@@ -261,6 +266,16 @@ type Listener struct {
 // Load reads a file and checks it like [Parse]. A file that cannot be read is
 // an error that wraps the one of package os.
 func Load(file string) (*Config, error) {
+	data, err := Read(file)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(file, data)
+}
+
+// Read reads a file for [Parse]: no more of it than is needed to see that it is
+// too large.
+func Read(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("configs: %w", err)
@@ -270,7 +285,7 @@ func Load(file string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configs: %w", err)
 	}
-	return Parse(file, data)
+	return data, nil
 }
 
 // Parse checks data, a YAML document, and fills in the defaults. It finds all

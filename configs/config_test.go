@@ -150,12 +150,14 @@ listeners:
     max_connection_age: 24h
     max_connection_age_jitter: 0%
 audit: {file: audit.log}
+reload: {watch: true}
 `)
 	want := &Config{
 		File:         "dir/suitegate.yml",
 		Admin:        Admin{Address: "[::1]:9090", Socket: "dir/admin.sock", TokenFile: "dir/admin.token"},
 		Log:          Log{Format: "text", Level: "debug"},
 		Audit:        Audit{File: "dir/audit.log"},
+		Watch:        true,
 		Storage:      "dir/state",
 		DrainTimeout: 90 * time.Second,
 		Tickets:      Tickets{Rotation: time.Hour, Lifetime: 20 * time.Hour, Shared: true},

@@ -248,8 +248,11 @@ func textOf(v reflect.Value) string {
 // stale_crl, TLS12 is tls12.
 func keyOf(field string) string {
 	var key strings.Builder
-	if field == "Redis" {
+	switch field {
+	case "Redis":
 		return "storage.redis"
+	case "Watch":
+		return "reload.watch"
 	}
 	letters := []rune(field)
 	for i, r := range letters {

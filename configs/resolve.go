@@ -40,6 +40,7 @@ func resolve(d *decoder, doc *document, cfg *Config) {
 		Level:  string(doc.Log.Level.or(DefaultLogLevel)),
 	}
 	cfg.DrainTimeout = durationOr(doc.DrainTimeout, DefaultDrainTimeout)
+	cfg.Watch = bool(doc.Reload.Watch.or(DefaultWatch))
 	r.tickets(doc.Tickets)
 	cfg.Storage = defaultStorage(os.Geteuid() == 0, os.Getenv)
 	r.storage(doc.Storage)

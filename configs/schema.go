@@ -9,6 +9,7 @@ type document struct {
 	Audit        auditKeys                  `key:"audit"`
 	Storage      field[either[storageKeys]] `key:"storage"`
 	DrainTimeout field[duration]            `key:"drain_timeout"`
+	Reload       reloadKeys                 `key:"reload"`
 	Tickets      ticketKeys                 `key:"tickets"`
 	Certificates []field[certificateKeys]   `key:"certificates,required,nonempty"`
 	Policies     names[policyKeys]          `key:"policies"`
@@ -48,6 +49,10 @@ type adminKeys struct {
 	TokenFile field[text]          `key:"token_file"`
 	TokenEnv  field[variable]      `key:"token_env"`
 	Pprof     field[toggle]        `key:"pprof"`
+}
+
+type reloadKeys struct {
+	Watch field[toggle] `key:"watch"`
 }
 
 type auditKeys struct {

@@ -121,20 +121,21 @@ func acmeSource(a *configs.ACME) *certs.ACME {
 // challengeServers answer http-01 challenges, and nothing else, through reloads.
 type challengeServers struct {
 	servers map[string]*http.Server // by address
+	sockets map[string]net.Listener // of servers
 	next    map[string]net.Listener // bound for the configuration that is being applied
 	handler atomic.Pointer[certs.Store]
 }
 
 // bind binds the addresses of a configuration that have no server yet. Its
 // errors have the position of what they are about.
-func (s *challengeServers) bind(config *configs.Config) configs.Errors {
+func (s *challengeServers) bind(config *configs.Config, open func(use, name, address string) (net.Listener, error)) configs.Errors {
 	var errs configs.Errors
 	s.next = make(map[string]net.Listener)
 	for _, c := range config.Certificates {
 		if c.ACME == nil || c.ACME.HTTPAddress == "" || s.next[c.ACME.HTTPAddress] != nil || s.servers[c.ACME.HTTPAddress] != nil {
 			continue
 		}
-		socket, err := net.Listen("tcp", c.ACME.HTTPAddress)
+		socket, err := open(http01Use(c.ACME.HTTPAddress), "http-01", c.ACME.HTTPAddress)
 		if err != nil {
 			errs = append(errs, configs.Error{Pos: config.Position("certificates", c.Name, "acme.http_address"), Reason: bindReason(err)})
 			continue
@@ -166,6 +167,7 @@ func (s *challengeServers) start(g *generation, log *slog.Logger) {
 		if !wanted[address] {
 			_ = server.Close()
 			delete(s.servers, address)
+			delete(s.sockets, address)
 		}
 	}
 	for address, socket := range s.next {
@@ -178,9 +180,9 @@ func (s *challengeServers) start(g *generation, log *slog.Logger) {
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what strangers send
 		}
 		if s.servers == nil {
-			s.servers = make(map[string]*http.Server)
+			s.servers, s.sockets = make(map[string]*http.Server), make(map[string]net.Listener)
 		}
-		s.servers[address] = server
+		s.servers[address], s.sockets[address] = server, socket
 		log.Info("answering http-01 challenges", "address", socket.Addr().String())
 		go func() { _ = server.Serve(socket) }() // ends with close; accept errors are retried inside
 	}
@@ -192,5 +194,5 @@ func (s *challengeServers) close() {
 	for _, server := range s.servers {
 		_ = server.Close()
 	}
-	s.servers = nil
+	s.servers, s.sockets = nil, nil
 }

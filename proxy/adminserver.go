@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -35,14 +36,19 @@ type adminEndpoint struct {
 }
 
 // bind binds what config says, unless that is there already.
-func (a *adminServer) bind(config *configs.Config) (errs configs.Errors) {
+func (a *adminServer) bind(config *configs.Config, open func(use, name, address string) (net.Listener, error), replacing bool) (errs configs.Errors) {
 	fail := func(field string, err error) {
 		if err != nil {
 			errs = append(errs, configs.Error{Pos: config.Position("admin", "", field), Reason: bindReason(err)})
 		}
 	}
-	fail("address", a.tcp.bind(config.Admin.Address, func(address string) (net.Listener, error) { return net.Listen("tcp", address) }))
-	fail("socket", a.unix.bind(config.Admin.Socket, listenAdminSocket))
+	fail("address", a.tcp.bind(config.Admin.Address, func(address string) (net.Listener, error) { return open(adminUse(address), "admin", address) }))
+	fail("socket", a.unix.bind(config.Admin.Socket, func(path string) (net.Listener, error) {
+		if replacing {
+			return replaceAdminSocket(path)
+		}
+		return listenAdminSocket(path)
+	}))
 	return errs
 }
 
@@ -84,6 +90,9 @@ func (e *adminEndpoint) start(server *http.Server) (old *http.Server) {
 		return old
 	}
 	server.ReadHeaderTimeout, server.IdleTimeout = 5*time.Second, time.Minute
+	if s, ok := e.next.(*adminSocket); ok {
+		s.settle()
+	}
 	e.socket, e.server, e.next = e.next, server, nil
 	go func(socket net.Listener) { _ = server.Serve(socket) }(e.socket) // ends with stop; accept errors are retried inside
 	return old
@@ -157,8 +166,9 @@ func adminToken(config *configs.Config) ([]byte, error) {
 // the file is another's by then.
 type adminSocket struct {
 	*net.UnixListener
-	path string
-	file os.FileInfo
+	path  string
+	final string // where to move it when it serves; "" if it is there
+	file  os.FileInfo
 }
 
 // listenAdminSocket listens on a Unix socket that only this user, and root, can
@@ -183,6 +193,25 @@ func listenAdminSocket(path string) (net.Listener, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// replaceAdminSocket listens beside the socket of another gateway, whose place
+// settle takes.
+func replaceAdminSocket(path string) (net.Listener, error) {
+	beside := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%d", os.Getpid()))
+	l, err := listenAdminSocket(beside)
+	if err != nil {
+		return nil, err
+	}
+	l.(*adminSocket).final = path
+	return l, nil
+}
+
+// settle moves the socket's file to where it belongs, in one step.
+func (s *adminSocket) settle() {
+	if s.final != "" && os.Rename(s.path, s.final) == nil {
+		s.path, s.final = s.final, ""
+	}
 }
 
 // abandoned says that nobody listens on a Unix socket whose file is there.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/suitegate/suitegate/proxy/limits"
 	"github.com/suitegate/suitegate/proxy/relay"
-	"github.com/suitegate/suitegate/proxy/upstream"
 )
 
 // A listener is a bound address and the connections that came in through it.
@@ -38,10 +37,7 @@ type listener struct {
 
 // listen binds r's address.
 func (s *Server) listen(r *route) (*listener, error) {
-	// Keep-alive finds clients that are gone, since nothing here times an idle
-	// connection out: MQTT and STOMP clients may be silent for days.
-	config := net.ListenConfig{KeepAliveConfig: upstream.DefaultKeepAlive()}
-	socket, err := config.Listen(context.Background(), "tcp", r.Address)
+	socket, err := s.open(listenerUse(r), r.Name, r.Address)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 
 	"github.com/suitegate/suitegate/configs"
@@ -127,4 +128,19 @@ func (s *Server) drainAction(_ *http.Request, by audit.Operator) (any, error) {
 	return struct {
 		Draining bool `json:"draining"`
 	}{true}, nil
+}
+
+// HandedOver says that another process has taken this one's place.
+func (s *Server) HandedOver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.handedOver
+}
+
+// handOverAction is handOver, where the end of this gateway can be ordered.
+func (s *Server) handOverAction() func(*net.UnixConn, audit.Operator) {
+	if s.Stop == nil {
+		return nil
+	}
+	return s.handOver
 }

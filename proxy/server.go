@@ -50,6 +50,15 @@ type Server struct {
 	// Shutdown is called. Default: there is no such request.
 	Stop func(audit.Operator)
 
+	// Sockets listen already. A listener takes the one that is its own instead of
+	// listening itself; the first configuration has to have a use for each.
+	// Default: none.
+	Sockets []*Socket
+
+	// Replacing says that another gateway is there still, whose place this one
+	// takes: its admin socket is replaced. Default: false.
+	Replacing bool
+
 	gate      limits.Gate  // to the processor, for the handshakes of all listeners
 	lingering atomic.Int64 // refused connections that wait for their alert to arrive
 
@@ -67,6 +76,8 @@ type Server struct {
 	issuances certs.Issuances
 	http01    challengeServers
 	closed    bool
+
+	handedOver bool // another process has the sockets
 
 	stopExpiry context.CancelFunc // of the goroutine that warns of certificates that expire
 }
@@ -127,6 +138,7 @@ func (s *Server) apply(config *configs.Config) error {
 		return err
 	}
 	s.swap(next, fresh)
+	s.dropSockets()
 	return nil
 }
 
@@ -146,9 +158,10 @@ func (s *Server) bind(next *generation) (map[string]*listener, error) {
 		}
 		fresh[key(r)] = l
 	}
-	errs = append(errs, s.admin.bind(next.config)...)
-	errs = append(errs, s.http01.bind(next.config)...)
+	errs = append(errs, s.admin.bind(next.config, s.open, s.Replacing && s.current == nil)...)
+	errs = append(errs, s.http01.bind(next.config, s.open)...)
 	errs = append(errs, next.openAudit()...)
+	errs = append(errs, s.unusedSockets(next.config)...)
 	if len(errs) == 0 {
 		return fresh, nil
 	}
@@ -214,6 +227,9 @@ func (s *Server) leave(l *listener, patience time.Duration) {
 	s.leaving[l] = cancel
 	_ = l.socket.Close() // at once, so that the address is free when Apply returns
 	s.log().Info("listener leaves", "listener", l.route.Load().Name, "connections", l.active.Load(), "drain_timeout", patience)
+	if s.heldElsewhere(l.socket.Addr()) {
+		s.log().Warn("the service manager goes on listening for a listener that has left: clients wait there for nobody", "address", l.socket.Addr().String())
+	}
 	s.departed.Go(func() {
 		defer cancel()
 		cut := l.drain(ctx)
@@ -283,6 +299,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, s.cutLeaving)
 	defer stop()
+	if s.handedOver { // or who asks would be answered by the one or the other
+		s.http01.close()
+		s.departed.Go(s.admin.stop())
+	}
 	if s.current != nil {
 		s.current.stopTickets()
 		s.stopExpiry()
@@ -300,6 +320,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.http01.close()
+	s.closeSockets()
 	if s.current != nil {
 		s.current.stopPools()
 		_ = s.current.close() // stops maintenance; what it may have to say changes nothing now

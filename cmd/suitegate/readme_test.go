@@ -150,6 +150,7 @@ func TestREADMEConfiguration(t *testing.T) {
 		"log.format":                                configs.DefaultLogFormat,
 		"log.level":                                 configs.DefaultLogLevel,
 		"drain_timeout":                             configs.DefaultDrainTimeout.String(),
+		"reload.watch":                              strconv.FormatBool(configs.DefaultWatch),
 		"tickets.rotation":                          strings.TrimSuffix(configs.DefaultTicketRotation.String(), "0m0s"),
 		"tickets.shared":                            strconv.FormatBool(configs.DefaultTicketsShared),
 		"tickets.lifetime":                          strings.TrimSuffix(configs.DefaultTicketLifetime.String(), "0m0s"),

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/proxy"
@@ -17,7 +19,8 @@ import (
 )
 
 type serveCommand struct {
-	Config string `required:"" placeholder:"FILE" help:"Configuration file."`
+	Config   string `required:"" placeholder:"FILE" help:"Configuration file."`
+	Takeover bool   `help:"Take the place of the gateway that runs behind admin.socket, if there is one: it hands over what it listens on, and drains when this one serves."`
 }
 
 func (s *serveCommand) Run(out *console) error {
@@ -29,16 +32,28 @@ func (s *serveCommand) Run(out *console) error {
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 
+	file := &fileWatch{path: s.Config}
+	_, _ = file.read() // loadConfig says what is wrong
 	cfg, err := loadConfig(s.Config)
 	if err != nil {
 		return err
 	}
 	log, level := newLogger(out.stderr, cfg.Log)
 	g := &gateway{
-		server: &proxy.Server{Log: log, Metrics: metrics.New(), Version: buildVersion()},
-		log:    log,
-		level:  level,
-		format: cfg.Log.Format,
+		server:  &proxy.Server{Log: log, Metrics: metrics.New(), Version: buildVersion()},
+		manager: &serviceManager{log: log},
+		log:     log,
+		level:   level,
+		format:  cfg.Log.Format,
+		file:    file,
+	}
+	if g.server.Sockets, err = inheritedSockets(); err != nil {
+		return err
+	}
+	if s.Takeover {
+		if err := g.takeOver(cfg.Admin.Socket); err != nil {
+			return err
+		}
 	}
 	orders := make(chan audit.Operator, 1)
 	g.server.Reload = g.reload
@@ -51,8 +66,17 @@ func (s *serveCommand) Run(out *console) error {
 	if err := g.start(cfg); err != nil {
 		return err
 	}
+	alive, end := context.WithCancel(context.Background())
+	defer end()
+	go g.manager.watchdog(alive)
+	watching := time.NewTicker(watchInterval)
+	defer watching.Stop()
 	for {
 		select {
+		case <-watching.C:
+			if g.changed() {
+				_, _ = g.reload(audit.Operator{Via: audit.ViaFile}) // it has logged what came of it
+			}
 		case by := <-orders:
 			g.drain(by, signals)
 			return nil
@@ -75,22 +99,63 @@ func signalOperator(sig os.Signal) audit.Operator {
 
 // gateway is a running server and the configuration that it runs.
 type gateway struct {
-	server *proxy.Server
-	log    *slog.Logger
-	level  *slog.LevelVar
-	format string // of log, for as long as the process lives
+	server   *proxy.Server
+	manager  *serviceManager
+	takeover *proxy.Takeover // nil if this gateway takes nobody's place
+	log      *slog.Logger
+	level    *slog.LevelVar
+	format   string // of log, for as long as the process lives
 
-	mu  sync.Mutex // held while the configuration changes
-	cfg *configs.Config
+	mu   sync.Mutex // held while the configuration changes
+	cfg  *configs.Config
+	file *fileWatch // of cfg
+}
+
+// takeOver gets the sockets of the gateway behind an admin socket. That there is
+// none is said, and no error.
+func (g *gateway) takeOver(socket string) error {
+	if socket == "" {
+		return errors.New("takeover: the configuration has no admin.socket, by which the other gateway can be asked")
+	}
+	takeover, err := proxy.TakeOver(socket)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		g.log.Info("there is no gateway to take over from", "socket", socket)
+		return nil
+	case err != nil:
+		return err
+	}
+	g.takeover = takeover
+	g.server.Replacing = true
+	g.server.Sockets = append(g.server.Sockets, takeover.Sockets...)
+	return nil
+}
+
+// changed says that the configuration file is to be reloaded, because it has
+// changed, and is watched.
+func (g *gateway) changed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.cfg.Watch && g.file.changed()
 }
 
 // start applies the first configuration, and logs what it is.
 func (g *gateway) start(cfg *configs.Config) error {
 	logMistakes(g.log, slog.LevelWarn, cfg.Warnings)
 	if err := g.server.Apply(cfg); err != nil {
+		if g.takeover != nil {
+			g.takeover.Close() // the other one goes on
+		}
 		return hintListen(err)
 	}
 	g.inForce(cfg)
+	g.manager.ready(len(cfg.Listeners)) // this process is the service before the other one ends
+	if g.takeover != nil {
+		if err := g.takeover.Ready(); err != nil {
+			g.log.Error("the other gateway does not drain: two of them serve now", "error", err)
+		}
+		g.log.Info("took over", "sockets", len(g.takeover.Sockets))
+	}
 	g.log.Info("ready", "listeners", len(cfg.Listeners))
 	return nil
 }
@@ -115,7 +180,10 @@ func (g *gateway) inForce(cfg *configs.Config) {
 func (g *gateway) reload(by audit.Operator) (configs.Changes, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	cfg, err := configs.Load(g.cfg.File)
+	g.manager.reloading()
+	status := "reload refused, running configuration unchanged"
+	defer func() { g.manager.reloaded(status) }()
+	cfg, err := g.load()
 	if err != nil {
 		g.server.Refused(by, g.cfg.File, err)
 		g.refused(by, err)
@@ -132,8 +200,18 @@ func (g *gateway) reload(by audit.Operator) (configs.Changes, error) {
 		g.log.Warn("log.format changes at the next start", "format", cfg.Log.Format)
 	}
 	g.inForce(cfg)
+	status = count(len(cfg.Listeners), "listener") + ", reloaded"
 	g.log.Info("reloaded", "listeners", len(cfg.Listeners), "by", by.String(), "changes", changes.Strings())
 	return changes, nil
+}
+
+// load reads the configuration file as it is now.
+func (g *gateway) load() (*configs.Config, error) {
+	data, err := g.file.read()
+	if err != nil {
+		return nil, err
+	}
+	return configs.Parse(g.cfg.File, data)
 }
 
 // refused logs why a reload changes nothing.
@@ -153,6 +231,9 @@ func (g *gateway) drain(by audit.Operator, signals <-chan os.Signal) {
 	timeout := g.cfg.DrainTimeout
 	g.mu.Unlock()
 	g.log.Info("draining", "by", by.String(), "timeout", timeout)
+	if !g.server.HandedOver() { // the service goes on in another process
+		g.manager.stopping()
+	}
 	g.server.Record(audit.Entry{Action: "drain", By: by, More: []slog.Attr{slog.Duration("timeout", timeout)}})
 	ctx, cancel := context.WithTimeoutCause(context.Background(), timeout, errDrainTimeout)
 	defer cancel()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 
 	"github.com/suitegate/suitegate/proxy/audit"
@@ -35,15 +36,19 @@ type refusal struct {
 	Mistakes []string `json:"mistakes,omitempty"`
 }
 
+func (s *Source) addActions(mux *http.ServeMux) {
+	for pattern, action := range s.Actions {
+		mux.HandleFunc(pattern, s.change(pattern, action))
+	}
+	if s.HandOver != nil {
+		mux.HandleFunc("/takeover", s.takeover)
+	}
+}
+
 // change serves an action to those who may, by POST alone.
 func (s *Source) change(pattern string, do Action) http.HandlerFunc {
 	who := newAuthority(s.Token)
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost {
-			w.Header().Set("Allow", http.MethodPost)
-			fail(w, &Failure{Status: http.StatusMethodNotAllowed, Err: fmt.Errorf("this changes the gateway: it takes POST, not %q", r.Method)})
-			return
-		}
 		by, err := who.judge(r)
 		if err != nil {
 			if errors.Is(err, errBadToken) {
@@ -61,12 +66,43 @@ func (s *Source) change(pattern string, do Action) http.HandlerFunc {
 	}
 }
 
+// Switched is what the other side of a connection is told that HandOver gets.
+const Switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: suitegate-takeover\r\n\r\n"
+
+var errSocketOnly = errors.New("sockets are handed over through admin.socket alone")
+
+// takeover gives the connection of a request to HandOver.
+func (s *Source) takeover(w http.ResponseWriter, r *http.Request) {
+	by, err := newAuthority(s.Token).judge(r)
+	if err == nil && by.Via != audit.ViaSocket {
+		err = &Failure{Status: http.StatusForbidden, Err: errSocketOnly}
+	}
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	unix, ok := conn.(*net.UnixConn)
+	if _, err := conn.Write([]byte(Switched)); err != nil || !ok {
+		_ = conn.Close() // the other side knows
+		return
+	}
+	s.HandOver(unix, by)
+}
+
 func fail(w http.ResponseWriter, err error) {
 	answer, status := refusal{Error: err.Error()}, http.StatusInternalServerError
 	if f := (*Failure)(nil); errors.As(err, &f) {
 		status, answer.Mistakes = f.Status, f.Mistakes
 	}
-	if status == http.StatusUnauthorized {
+	switch status {
+	case http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", http.MethodPost)
+	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="suitegate"`)
 	}
 	writeJSON(w, status, answer)

@@ -7,6 +7,7 @@
 package admin
 
 import (
+	"net"
 	"net/http"
 	"net/http/pprof"
 
@@ -33,6 +34,11 @@ type Source struct {
 	// Actions change the gateway, by the path that they are POSTed to: a pattern
 	// of [http.ServeMux] without a method. Default: none.
 	Actions map[string]Action
+
+	// HandOver is called with the connection of a process that is to take this
+	// one's place, which has asked for it through the Unix socket with POST
+	// /takeover. It closes the connection. Default: nothing does.
+	HandOver func(conn *net.UnixConn, by audit.Operator)
 
 	// Token is what requests have to show that are to change something, unless
 	// they come through a Unix socket (see [SocketContext]). Default: none, the
@@ -67,9 +73,7 @@ func Handler(source Source) http.Handler {
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	for pattern, action := range source.Actions {
-		mux.HandleFunc(pattern, source.change(pattern, action))
-	}
+	source.addActions(mux)
 	return guard(mux)
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -49,6 +50,9 @@ var (
 // judge returns who sends a request that changes something. Its error is a
 // [Failure], which says what is missing.
 func (a authority) judge(r *http.Request) (audit.Operator, error) {
+	if r.Method != http.MethodPost {
+		return audit.Operator{}, &Failure{Status: http.StatusMethodNotAllowed, Err: fmt.Errorf("this changes the gateway: it takes POST, not %q", r.Method)}
+	}
 	if by, ok := r.Context().Value(peerKey{}).(audit.Operator); ok {
 		return by, nil
 	}

@@ -24,6 +24,9 @@ type gateway struct {
 	log     *logLines
 	admin   string
 	stopped bool
+
+	files       []*os.File // that the process gets, from 3
+	environment []string   // beside the tests' own
 }
 
 // patience is how long the tests wait for the gateway to do what takes it
@@ -59,12 +62,19 @@ func launchGateway(t *testing.T, c config, wrapper ...string) *gateway {
 	}
 	g.storage = c.Storage
 	c.write(t, g.file)
-	args := append(wrapper, run.program, "serve", "--config", g.file)
+	g.run(t, append(wrapper, run.program, "serve", "--config", g.file))
+	return g
+}
+
+// run starts the gateway's process, and waits for nothing.
+func (g *gateway) run(t *testing.T, args []string) {
+	t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = g.log, g.log
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0") // its default is a second for each gateway
+	cmd.ExtraFiles = g.files
+	cmd.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), g.environment...) // its default is a second for each gateway
 	var err error
-	if g.process, err = start("suitegate", dir, cmd); err != nil {
+	if g.process, err = start("suitegate", t.TempDir(), cmd); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
@@ -78,7 +88,6 @@ func launchGateway(t *testing.T, c config, wrapper ...string) *gateway {
 			t.Logf("log of the gateway:\n%s", g.log.all())
 		}
 	})
-	return g
 }
 
 // address is where a listener listens.
