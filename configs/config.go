@@ -22,6 +22,7 @@ const (
 	DefaultLogFormat         = "json"
 	DefaultLogLevel          = "info"
 	DefaultWatch             = false
+	DefaultRefusalsPerMinute = 100
 	DefaultDrainTimeout      = 25 * time.Second // below the 30 s after which Kubernetes kills
 	DefaultServerName        = ServerNameAny
 	DefaultHandshakeTimeout  = 10 * time.Second
@@ -122,6 +123,11 @@ type Audit struct {
 type Log struct {
 	Format string // json or text. Default: DefaultLogFormat
 	Level  string // debug, info, warn or error. Default: DefaultLogLevel
+
+	// RefusalsPerMinute is how many connections that got no further than the
+	// gateway have a line, for each listener and reason; the others are summed
+	// up. Default: DefaultRefusalsPerMinute (100). 0 is no limit.
+	RefusalsPerMinute int
 }
 
 // Tickets says how the keys of session tickets are kept, for all listeners.

@@ -58,7 +58,7 @@ func TestDefaults(t *testing.T) {
 	got := mustParse(t, minimal)
 	want := &Config{
 		File:         "dir/suitegate.yml",
-		Log:          Log{Format: "json", Level: "info"},
+		Log:          Log{Format: "json", Level: "info", RefusalsPerMinute: 100},
 		Storage:      defaultStorage(os.Geteuid() == 0, os.Getenv),
 		DrainTimeout: 25 * time.Second,
 		Tickets:      Tickets{Rotation: 12 * time.Hour, Lifetime: 24 * time.Hour},
@@ -96,7 +96,7 @@ func TestDefaults(t *testing.T) {
 func TestEverythingSet(t *testing.T) {
 	got := mustParse(t, `
 admin: {address: "[::1]:9090", socket: admin.sock, token_file: admin.token}
-log: {format: text, level: debug}
+log: {format: text, level: debug, refusals_per_minute: 0}
 storage: state
 drain_timeout: 1m30s
 tickets: {rotation: 1h, lifetime: 20h, shared: true}

@@ -38,6 +38,8 @@ func resolve(d *decoder, doc *document, cfg *Config) {
 	cfg.Log = Log{
 		Format: string(doc.Log.Format.or(DefaultLogFormat)),
 		Level:  string(doc.Log.Level.or(DefaultLogLevel)),
+
+		RefusalsPerMinute: int(doc.Log.RefusalsPerMinute.or(DefaultRefusalsPerMinute)),
 	}
 	cfg.DrainTimeout = durationOr(doc.DrainTimeout, DefaultDrainTimeout)
 	cfg.Watch = bool(doc.Reload.Watch.or(DefaultWatch))

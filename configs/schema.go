@@ -62,6 +62,8 @@ type auditKeys struct {
 type logKeys struct {
 	Format field[logFormat] `key:"format"`
 	Level  field[logLevel]  `key:"level"`
+
+	RefusalsPerMinute field[count] `key:"refusals_per_minute"`
 }
 
 type certificateKeys struct {

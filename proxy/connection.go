@@ -128,7 +128,7 @@ func (c *connection) readHello() (err error) {
 	if c.hello, err = clienthello.Read(c.socket, clienthello.MaxSize); err != nil {
 		return c.nameHelloTimeout(err)
 	}
-	c.serverName, c.alpnOffered = c.hello.ServerName, strings.Join(c.hello.ALPN, ",")
+	c.serverName, c.alpnOffered = c.hello.ServerName, shortened(strings.Join(c.hello.ALPN, ","))
 	c.ja4 = c.hello.JA4()
 	return c.socket.SetDeadline(c.handshakeDeadline())
 }

@@ -13,7 +13,8 @@ import (
 )
 
 // end is the last thing that happens to a connection: it is counted, and its
-// one line is logged. stats.Reason says how it ended when err doesn't.
+// one line is logged, unless too many others have been refused like it.
+// stats.Reason says how it ended when err doesn't.
 func (c *connection) end(stats relay.Stats, err error) {
 	reason, level := stats.Reason, slog.LevelInfo
 	if err != nil {
@@ -23,7 +24,8 @@ func (c *connection) end(stats relay.Stats, err error) {
 	if errors.As(err, &mismatch) {
 		c.first.Protocol = mismatch.Found // on an openwire listener the relay finds out
 	}
-	refused := (!c.relayed || mismatch != nil) && !unremarkable[reason] // it got no further than the gateway
+	stopped := !c.relayed || mismatch != nil // it got no further than the gateway
+	refused := stopped && !unremarkable[reason]
 	if refused {
 		level = slog.LevelWarn
 	}
@@ -39,10 +41,19 @@ func (c *connection) end(stats relay.Stats, err error) {
 	}
 	c.handshakeOver()
 	c.lease.End()
-	c.listener.server.Metrics.Ended(c.route.Name, reason, refused)
+	server := c.listener.server
+	server.Metrics.Ended(c.route.Name, reason, refused)
 	if refused {
 		why, _, _ := strings.Cut(err.Error(), "\n") // without a panic's stack
-		c.listener.server.refused.note(refusalKind{c.route.Name, reason}, lastRefusal{time.Now(), c.source.String(), why})
+		server.refused.note(refusalKind{c.route.Name, reason}, lastRefusal{time.Now(), c.source.String(), why})
+	}
+	clientAlert := ""
+	if alert, ok := engine.ClientAlert(err); ok {
+		clientAlert = engine.AlertName(alert)
+		server.Metrics.ClientAlerted(c.route.Name, clientAlert)
+	}
+	if stopped && !server.sampling.takes(sample{c.route.Name, reason}, server.log()) {
+		return
 	}
 
 	attrs := append(c.attrs(),
@@ -55,14 +66,13 @@ func (c *connection) end(stats relay.Stats, err error) {
 		if c.alert != 0 {
 			attrs = append(attrs, slog.String("alert", engine.AlertName(c.alert)))
 		}
-		if alert, ok := engine.ClientAlert(err); ok {
-			c.listener.server.Metrics.ClientAlerted(c.route.Name, engine.AlertName(alert))
-			attrs = append(attrs, slog.String("client_alert", engine.AlertName(alert)))
+		if clientAlert != "" {
+			attrs = append(attrs, slog.String("client_alert", clientAlert))
 		}
 		attrs = append(attrs, slog.String("error", err.Error()))
 		attrs = append(attrs, offered(c.hello, err)...)
 	}
-	c.listener.server.log().LogAttrs(context.Background(), level, "connection", attrs...)
+	server.log().LogAttrs(context.Background(), level, "connection", attrs...)
 }
 
 // unremarkable are the reasons to end before a broker was reached that say

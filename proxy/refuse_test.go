@@ -130,6 +130,7 @@ func leave() func(*testing.T, *gateway, net.Conn) []byte {
 
 func startForEndings(t *testing.T) *gateway {
 	g := start(t, `
+log: {refusals_per_minute: 0}
 upstreams: {broker: {nodes: ["`+broker(t, echo)+`"]}, down: {nodes: ["`+closedPort(t)+`"]}}
 listeners:
   - {name: amqp, address: "127.0.0.1:0", protocol: amqp, policy: rabbitmq, upstream: broker}

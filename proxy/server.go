@@ -73,6 +73,7 @@ type Server struct {
 	departed  sync.WaitGroup // goroutines that drain what is in leaving
 	admin     adminServer
 	audit     audit.Log
+	sampling  sampler // of the log lines of refusals
 	issuances certs.Issuances
 	http01    challengeServers
 	closed    bool
@@ -179,6 +180,7 @@ func (s *Server) bind(next *generation) (map[string]*listener, error) {
 func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	previous := s.current
 	s.current, s.loaded = next, time.Now()
+	s.sampling.setLimit(next.config.Log.RefusalsPerMinute)
 	if previous == nil {
 		s.begun = s.loaded
 		s.Metrics.Built(s.Version)
@@ -312,6 +314,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 	draining.Wait()
 	s.departed.Wait()
+	s.sampling.summarise(s.log())
 
 	s.mu.Lock()
 	end := s.admin.stop()

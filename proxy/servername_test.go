@@ -158,6 +158,7 @@ func TestServerName(t *testing.T) {
 		fileCertificate(t, "rsa", newKey(t, policy.RSA), x509.Certificate{}, "a.example", "*.wild.example", "192.0.2.1"),
 		fileCertificate(t, "default", newKey(t, policy.RSA), x509.Certificate{}, "default.example"),
 	}, `
+log: {refusals_per_minute: 0}
 upstreams: {broker: {nodes: ["`+node+`"]}}
 listeners:
   - {name: any, address: "127.0.0.1:0", protocol: tcp, policy: activemq, upstream: broker, default_certificate: default}

@@ -34,6 +34,7 @@ proxy/upstream     proxy/metrics proxy/proxyheader
 proxy/proxyheader  -
 proxy/relay        -
 proxy/metrics      -
+proxy/logsink      -
 proxy/admin        policy proxy/upstream proxy/metrics proxy/audit
 proxy/audit        -
 proxy/scan         proxy/clienthello policy

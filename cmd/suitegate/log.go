@@ -4,8 +4,11 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/suitegate/suitegate/configs"
+	"github.com/suitegate/suitegate/proxy/logsink"
+	"github.com/suitegate/suitegate/proxy/metrics"
 )
 
 // newLogger returns a logger to w as the configuration wants it, and its
@@ -17,6 +20,25 @@ func newLogger(w io.Writer, cfg configs.Log) (*slog.Logger, *slog.LevelVar) {
 		return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})), level
 	}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: seconds})), level
+}
+
+// newSinkLogger returns a logger to w that never waits for w, with what stands
+// between them, which the caller closes.
+func newSinkLogger(w io.Writer, cfg configs.Log, counts *metrics.Metrics) (*logsink.Writer, *slog.Logger, *slog.LevelVar) {
+	sink := &logsink.Writer{To: w, Lost: counts.LogLineDropped}
+	log, level := newLogger(sink, cfg)
+	sink.Recovered = func(lost map[string]int) {
+		log.Error("lines of this log are lost here: it could not be written", "lost", lost)
+	}
+	sink.Start()
+	return sink, log, level
+}
+
+// closeSink writes what is there. If that takes too long, there is nobody left to
+// tell.
+func closeSink(sink *logsink.Writer) {
+	const patience = 2 * time.Second
+	_ = sink.Close(patience)
 }
 
 // seconds makes durations numbers of seconds, the unit of the metrics: JSON

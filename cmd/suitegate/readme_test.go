@@ -149,6 +149,7 @@ func TestREADMEConfiguration(t *testing.T) {
 		"storage.redis.prefix":                      configs.DefaultRedisPrefix,
 		"log.format":                                configs.DefaultLogFormat,
 		"log.level":                                 configs.DefaultLogLevel,
+		"log.refusals_per_minute":                   strconv.Itoa(configs.DefaultRefusalsPerMinute),
 		"drain_timeout":                             configs.DefaultDrainTimeout.String(),
 		"reload.watch":                              strconv.FormatBool(configs.DefaultWatch),
 		"tickets.rotation":                          strings.TrimSuffix(configs.DefaultTicketRotation.String(), "0m0s"),

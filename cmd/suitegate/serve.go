@@ -38,9 +38,14 @@ func (s *serveCommand) Run(out *console) error {
 	if err != nil {
 		return err
 	}
-	log, level := newLogger(out.stderr, cfg.Log)
+	// A write to a closed pipe is an error, which the log gets over, and not the
+	// end of the process.
+	signal.Ignore(syscall.SIGPIPE)
+	counts := metrics.New()
+	sink, log, level := newSinkLogger(out.stderr, cfg.Log, counts)
+	defer closeSink(sink)
 	g := &gateway{
-		server:  &proxy.Server{Log: log, Metrics: metrics.New(), Version: buildVersion()},
+		server:  &proxy.Server{Log: log, Metrics: counts, Version: buildVersion()},
 		manager: &serviceManager{log: log},
 		log:     log,
 		level:   level,

@@ -33,6 +33,7 @@ type Metrics struct {
 	build        *prometheus.GaugeVec
 	ready        *readyCollector
 	auditErrors  prometheus.Counter
+	logLines     *prometheus.CounterVec
 }
 
 // New returns handles on a fresh registry, with the Go runtime's and the
@@ -61,14 +62,15 @@ func New() *Metrics {
 		build: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "suitegate", Name: "build_info", Help: "Always 1; the labels say which build this is.",
 		}, []string{"version", "goversion"}),
-		ready: newReadyCollector(),
+		ready:    newReadyCollector(),
+		logLines: newLogLines(),
 		auditErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "suitegate", Name: "audit_errors_total", Help: "Entries of the audit log that could not be written to its file.",
 		}),
 	}
 	m.registry.MustRegister(m.connections.all()...)
 	m.registry.MustRegister(
-		m.build, m.ready, m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements, m.storage, m.orders, m.certificates, m.clients.reloads, m.clients.nextUpdate, m.auditErrors,
+		m.build, m.ready, m.acceptErrors, m.panics, m.reloads, m.reloadOK, m.reloadTime, m.replacements, m.storage, m.orders, m.certificates, m.clients.reloads, m.clients.nextUpdate, m.auditErrors, m.logLines,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	m.registry.MustRegister(m.upstreams.collectors()...)

@@ -62,6 +62,7 @@ func TestNamesArePinned(t *testing.T) {
 	m.ClientCRLs(map[string]time.Time{"amqps": time.Unix(1700000002, 0)})
 	m.StorageFailed("store", "full")
 	m.AuditFailed()
+	m.LogLineDropped("full")
 
 	want := `
 # HELP suitegate_accept_errors_total Errors of accept, after which the listener went on.
@@ -124,6 +125,9 @@ suitegate_connections_total{listener="amqps"} 3
 suitegate_handshakes_total{engine="crypto/tls",group="X25519",listener="amqps",resumed="false",suite="TLS_AES_256_GCM_SHA384",version="TLSv1.3"} 1
 suitegate_handshakes_total{engine="tls12",group="",listener="amqps",resumed="false",suite="TLS_RSA_WITH_AES_128_CBC_SHA",version="TLSv1.2"} 1
 suitegate_handshakes_total{engine="tls12",group="",listener="amqps",resumed="true",suite="TLS_RSA_WITH_AES_128_CBC_SHA",version="TLSv1.2"} 1
+# HELP suitegate_log_lines_dropped_total Lines of the log that could not be written.
+# TYPE suitegate_log_lines_dropped_total counter
+suitegate_log_lines_dropped_total{cause="full"} 1
 # HELP suitegate_panics_total Panics that closed one connection each. Always a defect: report it.
 # TYPE suitegate_panics_total counter
 suitegate_panics_total 1
@@ -188,6 +192,7 @@ func TestNilCountsNothing(t *testing.T) {
 	if fromClient, fromBackend := m.Carried("l"); fromClient != nil || fromBackend != nil {
 		t.Error("a nil Metrics counts bytes")
 	}
+	m.LogLineDropped("full")
 	m.Built("v1")
 	m.ServeReady(func() bool { return true })
 	m.HandshakeDone(Handshake{}, time.Second)

@@ -11,7 +11,7 @@ import (
 // config is the gateway's configuration file, as far as the tests use it.
 type config struct {
 	Admin        map[string]string         `yaml:"admin"`
-	Log          map[string]string         `yaml:"log,omitempty"`
+	Log          map[string]any            `yaml:"log,omitempty"`
 	Storage      string                    `yaml:"-"`
 	Redis        string                    `yaml:"-"`       // address, instead of Storage
 	Where        any                       `yaml:"storage"` // made of the two

@@ -142,6 +142,15 @@ func (g *gateway) finish(t *testing.T) {
 			warned++
 		}
 	}
+	for _, r := range g.log.notLogged() {
+		for reason, n := range r["reasons"].(map[string]any) {
+			logged[endedMetric(r.text("listener"), reason)] += n.(float64)
+			if reason != "client_closed" { // which a line tells at level INFO
+				warned += n.(float64)
+			}
+		}
+		total += r.number("count")
+	}
 	for name, n := range metrics {
 		if strings.HasPrefix(name, "suitegate_connections_ended_total") && logged[name] != n {
 			t.Errorf("%s is %v, and the log has %v such lines", name, n, logged[name])

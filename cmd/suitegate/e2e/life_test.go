@@ -242,7 +242,7 @@ func TestStartRefused(t *testing.T) {
 			c.Listeners[0].Policy = "rabitmq"
 			c.Listeners[0].Upstream = "ecco"
 			c.DrainTimeout = "soon"
-			c.Log = map[string]string{"colour": "blue"}
+			c.Log = map[string]any{"colour": "blue"}
 		}, []string{"rabitmq", "ecco", "soon", "colour", "did you mean"}},
 		{"two listeners on one address", func(c *config) { c.Listeners = []listenerConfig{listen("one", free), listen("two", free)} },
 			[]string{free}},

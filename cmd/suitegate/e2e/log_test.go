@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -40,6 +41,8 @@ func (r record) want(t *testing.T, fields record) {
 
 // logLines takes what the gateway prints.
 type logLines struct {
+	reading sync.Mutex // held by a test that stops to read the gateway's pipe
+
 	mu      sync.Mutex
 	raw     bytes.Buffer
 	parsed  int           // bytes of raw
@@ -52,6 +55,8 @@ type logLines struct {
 func newLogLines() *logLines { return &logLines{changed: make(chan struct{})} }
 
 func (l *logLines) Write(p []byte) (int, error) {
+	l.reading.Lock()
+	defer l.reading.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.raw.Write(p)
@@ -94,6 +99,13 @@ func (l *logLines) connections() []record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return connectionLines(l.records)
+}
+
+// notLogged are the lines that sum up connections that have none.
+func (l *logLines) notLogged() []record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(l.records), func(r record) bool { return r.text("msg") != "connections not logged" })
 }
 
 func connectionLines(records []record) []record {
