@@ -53,9 +53,15 @@ type listenerConfig struct {
 	ClientCertificates map[string]any    `yaml:"client_certificates,omitempty"`
 	Upstream           string            `yaml:"upstream,omitempty"`
 	Upstreams          map[string]string `yaml:"upstreams,omitempty"`
+	Allow              []string          `yaml:"allow,omitempty"`
+	Deny               []string          `yaml:"deny,omitempty"`
+	HelloTimeout       string            `yaml:"hello_timeout,omitempty"`
 	HandshakeTimeout   string            `yaml:"handshake_timeout,omitempty"`
 	FirstBytesTimeout  string            `yaml:"first_bytes_timeout,omitempty"`
 	MaxConnections     int               `yaml:"max_connections,omitempty"`
+	MaxHandshakes      int               `yaml:"max_handshakes,omitempty"`
+
+	MaxConnectionsPerClient int `yaml:"max_connections_per_client,omitempty"`
 }
 
 // write makes the file, with the certificates of the authority and an admin

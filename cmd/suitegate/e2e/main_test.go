@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == reaperArgument {
 		os.Exit(reap(os.Stdin))
 	}
+	if len(os.Args) > 4 && os.Args[1] == floodArgument {
+		os.Exit(attackAll(os.Args[2:]))
+	}
 	os.Exit(testAll(m))
 }
 
@@ -55,15 +58,20 @@ func build(dir string) (string, error) {
 		return "", fmt.Errorf("go env: %w", err)
 	}
 	program := filepath.Join(dir, "suitegate")
-	args := []string{"build", "-o", program}
 	if strings.TrimSpace(string(cgo)) == "1" {
-		args = append(args, "-race")
+		return program, compile(program, "-race")
 	}
+	return program, compile(program)
+}
+
+// compile makes the program from the source.
+func compile(program string, flags ...string) error {
+	args := append([]string{"build", "-o", program}, flags...)
 	args = append(args, "github.com/suitegate/suitegate/cmd/suitegate")
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
-	return program, nil
+	return nil
 }
 
 // lookAtSource opens all of the gateway's source. go test takes the result of a
