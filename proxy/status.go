@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -104,7 +105,25 @@ func limitStatus(l configs.Listener) map[string]string {
 			limits[key] = d.String()
 		}
 	}
+	rate := func(key string, r configs.Rate) {
+		if r.Count > 0 {
+			limits[key] = fmt.Sprintf("%d/%s", r.Count, map[time.Duration]string{time.Second: "s", time.Minute: "m", time.Hour: "h"}[r.Per])
+		}
+	}
+	networks := func(key string, list []netip.Prefix) {
+		if len(list) > 0 {
+			limits[key] = join(list)
+		}
+	}
+	networks("allow", l.Allow)
+	networks("deny", l.Deny)
 	number("max_connections", l.MaxConnections)
+	number("max_connections_per_client", l.MaxConnectionsPerClient)
+	number("max_handshakes", l.MaxHandshakes)
+	number("max_handshakes_per_client", l.MaxHandshakesPerClient)
+	rate("handshake_rate", l.HandshakeRate)
+	rate("handshake_rate_per_client", l.HandshakeRatePerClient)
+	duration("hello_timeout", l.HelloTimeout)
 	duration("handshake_timeout", l.HandshakeTimeout)
 	duration("first_bytes_timeout", l.FirstBytesTimeout)
 	duration("idle_timeout", l.IdleTimeout)
