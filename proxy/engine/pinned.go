@@ -55,6 +55,15 @@ type pinnedConn struct {
 	choice  Choice
 	release func() // of the suiteOrder; nil when it isn't held
 	exact   exactAlert
+	watch   *alertWatch // while a TLS 1.3 handshake goes on
+}
+
+func (c *pinnedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.watch != nil {
+		c.watch.see(b[:n])
+	}
+	return n, err
 }
 
 // suitePicked gives the suiteOrder back. Everything happens on the goroutine

@@ -141,10 +141,15 @@ type standardConn struct {
 func (c *standardConn) NetConn() net.Conn { return c.below.Conn }
 
 func (c *standardConn) HandshakeContext(ctx context.Context) error {
-	if c.below.choice.Version == tls.VersionTLS13 {
-		c.below.release = tls13Order.acquire(c.below.choice.Suite, c.below.choice.Offered)
-		defer c.below.suitePicked()
-	}
 	defer c.below.exact.forget()
-	return c.Conn.HandshakeContext(ctx)
+	if c.below.choice.Version != tls.VersionTLS13 {
+		return c.Conn.HandshakeContext(ctx)
+	}
+	c.below.release = tls13Order.acquire(c.below.choice.Suite, c.below.choice.Offered)
+	defer c.below.suitePicked()
+	watch := new(alertWatch)
+	c.below.watch = watch
+	err := c.Conn.HandshakeContext(ctx)
+	c.below.watch = nil
+	return watch.explain(err)
 }

@@ -227,8 +227,15 @@ func TestBadHello(t *testing.T) {
 			t.Error("the system's roots vouch for the gateway")
 		}
 		conn.Close()
-		g.connection(t).want(t, record{"reason": "client_alert", "level": "WARN"})
+		g.connection(t).want(t, record{"reason": "client_alert", "client_alert": "bad_certificate", "level": "WARN"})
 	})
+	for _, version := range []string{"-tls1_2", "-tls1_3"} {
+		t.Run("OpenSSL distrusts the certificate "+version, func(t *testing.T) {
+			notIts := pki(t).files("rsa", "rsa").Files["certificate"] // which has not issued itself
+			wantOutput(t, sClient(t, g, "patient", version, "-CAfile", notIts), "verify error")
+			g.connection(t).want(t, record{"reason": "client_alert", "client_alert": "unknown_ca", "level": "WARN"})
+		})
+	}
 }
 
 // bytewise writes each byte into a TCP segment of its own.
