@@ -193,7 +193,7 @@ func (c *connection) handshake() error {
 		return engine.NewHandshakeError(err)
 	}
 	if !c.handshakeOver() {
-		return c.turn.Err()
+		return c.flight.Err()
 	}
 	state := conn.ConnectionState()
 	if err := engine.Verify(state, choice); err != nil {

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -329,4 +331,52 @@ func TestShutdownOfWaitingHandshakes(t *testing.T) {
 		}
 	}
 	holder.End()
+}
+
+// Handshakes that push one another out end once, in one way or the other, and
+// nothing is counted when all of them have.
+func TestHandshakesPushOneAnotherOut(t *testing.T) {
+	g := start(t, one("tcp", "rabbitmq", broker(t, echo), ", max_handshakes: 2, max_connections_per_client: 1000"))
+	const workers, each = 12, 25
+	var in, out atomic.Int64
+	var clients sync.WaitGroup
+	config := g.client()
+	address := g.Address("front").String()
+	for range workers {
+		clients.Go(func() {
+			for range each {
+				conn, err := tls.Dial("tcp", address, config)
+				if err != nil {
+					out.Add(1)
+					continue
+				}
+				conn.SetDeadline(time.Now().Add(patience))
+				if _, err = conn.Write([]byte("x")); err == nil {
+					_, err = io.ReadFull(conn, make([]byte, 1))
+				}
+				if err == nil {
+					in.Add(1)
+				} else {
+					out.Add(1)
+				}
+				conn.Close()
+			}
+		})
+	}
+	clients.Wait()
+	for deadline := time.Now().Add(patience); !g.counted(`suitegate_connections_active{listener="front"} 0`); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("connections stay")
+		}
+	}
+	l := g.listener("front")
+	if n, known := l.active.Load(), l.clients.Len(); n != 0 || known != 0 || l.flights.Len() != 0 {
+		t.Errorf("%d connections, %d clients, %d handshakes when all have left", n, known, l.flights.Len())
+	}
+	if !g.counted(`suitegate_handshakes_active{listener="front"} 0`) || g.counted("suitegate_panics_total 1") {
+		t.Error("the metrics have another number, or a panic")
+	}
+	if in.Load() == 0 || out.Load() == 0 {
+		t.Errorf("%d let in and %d out: nothing was pushed", in.Load(), out.Load())
+	}
 }

@@ -39,7 +39,7 @@ var errConnectionLimit = &refusal{reason: "connection_limit", alert: alertIntern
 // closes, and ends the connection.
 func (c *connection) refuse(err error) {
 	c.handshakeOver()
-	if cause := c.turn.Err(); cause != nil && !c.aborted.Load() {
+	if cause := c.flight.Err(); cause != nil {
 		err = cause // of what has failed since
 	}
 	if c.aborted.Load() {

@@ -24,11 +24,12 @@ type Flight struct {
 	flights *Flights
 	at      *list.Element // nil when it is over
 	yield   func(error)
+	err     error // why it was sent away
 }
 
 // Begin counts a handshake, and sends the oldest away for it if there are limit
-// of them already: yield is called with a [*Refusal], once at most, by whoever
-// comes after. 0 is no limit.
+// of them already: yield is called with Err, once at most, by whoever comes after,
+// perhaps before Begin has returned. 0 is no limit.
 func (f *Flights) Begin(limit int, yield func(error)) *Flight {
 	next := &Flight{flights: f, yield: yield}
 	var leaving []*Flight
@@ -36,12 +37,13 @@ func (f *Flights) Begin(limit int, yield func(error)) *Flight {
 	for limit > 0 && f.all.Len() >= limit { // several after a reload that lowers it
 		oldest := f.all.Front().Value.(*Flight)
 		oldest.removeLocked()
+		oldest.err = refuse(reasonHandshakes, "of max_handshakes, which is %d, all had begun later", limit)
 		leaving = append(leaving, oldest)
 	}
 	next.at = f.all.PushBack(next)
 	f.mu.Unlock()
 	for _, oldest := range leaving {
-		oldest.yield(refuse(reasonHandshakes, "of max_handshakes, which is %d, all had begun later", limit))
+		oldest.yield(oldest.err)
 	}
 	return next
 }
@@ -55,6 +57,17 @@ func (f *Flight) Over() bool {
 	f.flights.mu.Lock()
 	defer f.flights.mu.Unlock()
 	return f.removeLocked()
+}
+
+// Err is a [*Refusal] if the handshake was sent away, and nil otherwise, and for
+// nil.
+func (f *Flight) Err() error {
+	if f == nil {
+		return nil
+	}
+	f.flights.mu.Lock()
+	defer f.flights.mu.Unlock()
+	return f.err
 }
 
 func (f *Flight) removeLocked() bool {

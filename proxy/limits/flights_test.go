@@ -30,6 +30,10 @@ func TestFlights(t *testing.T) {
 	if !slices.Equal(gone, []string{"b"}) || b.Over() {
 		t.Errorf("%q had to go, want the oldest, b", gone)
 	}
+	wantRefusal(t, b.Err(), "handshake_limit", 80)
+	if err := a.Err(); err != nil {
+		t.Errorf("a, which was over, was sent away: %v", err)
+	}
 	begin(1, "f") // after a reload
 	if !slices.Equal(gone, []string{"b", "c", "d", "e"}) || c.Over() || d.Over() {
 		t.Errorf("%q had to go, want all but f", gone)
@@ -40,7 +44,7 @@ func TestFlights(t *testing.T) {
 	if len(gone) != 4 || f.Len() != 11 {
 		t.Errorf("%q had to go, and %d are in flight", gone, f.Len())
 	}
-	if (*Flight)(nil).Over() {
+	if none := (*Flight)(nil); none.Over() || none.Err() != nil {
 		t.Error("none is over")
 	}
 }

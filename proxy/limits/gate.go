@@ -85,13 +85,6 @@ func (t *Turn) Cancel(err error) {
 	}
 }
 
-// Err is what Cancel was called with.
-func (t *Turn) Err() error {
-	t.gate.mu.Lock()
-	defer t.gate.mu.Unlock()
-	return t.err
-}
-
 // wait returns when the handshake may compute.
 func (t *Turn) wait(queue *list.List) error {
 	g := t.gate
@@ -121,8 +114,12 @@ func (t *Turn) wait(queue *list.List) error {
 	defer timer.Stop()
 	<-ready
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	return t.err
+	err := t.err
+	g.mu.Unlock()
+	if err != nil {
+		t.pause() // the slot may have come first
+	}
+	return err
 }
 
 // pause gives the slot to whoever is next.
