@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 
@@ -26,6 +27,7 @@ func (c *checkCommand) Run(out *console) error {
 	for _, listener := range listeners {
 		printEffective(out, listener)
 	}
+	printUpstreams(out, cfg)
 	cfg.Warnings = append(cfg.Warnings, found...)
 	cfg.Warnings.Sort()
 	for _, warning := range warnings(cfg, listeners) {
@@ -61,6 +63,15 @@ func printEffective(out *console, l proxy.Effective) {
 	printUnserved(out, "in the policy, but not served here", l.Unserved)
 	for _, p := range l.Partly {
 		printUnserved(out, fmt.Sprintf("not served to %s, for whom there are %s keys alone", p.Who(), joinStringers(p.Keys, ", ")), p.Unserved)
+	}
+}
+
+// printUpstreams prints how clients are spread over the nodes of each broker.
+func printUpstreams(out *console, cfg *configs.Config) {
+	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
+		u := cfg.Upstreams[name]
+		out.printf("upstream %s: %s, %v\n", name, u.Balance, u.HealthCheck)
+		out.printf("  nodes %s\n\n", joinStringers(u.Nodes, ", "))
 	}
 }
 

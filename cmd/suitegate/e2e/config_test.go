@@ -36,9 +36,11 @@ type policyConfig struct {
 }
 
 type upstreamConfig struct {
-	Nodes          []string `yaml:"nodes"`
-	ConnectTimeout string   `yaml:"connect_timeout,omitempty"`
-	ProxyProtocol  string   `yaml:"proxy_protocol,omitempty"`
+	Nodes          []string       `yaml:"nodes"`
+	Balance        string         `yaml:"balance,omitempty"`
+	HealthCheck    map[string]any `yaml:"health_check,omitempty"`
+	ConnectTimeout string         `yaml:"connect_timeout,omitempty"`
+	ProxyProtocol  string         `yaml:"proxy_protocol,omitempty"`
 }
 
 type listenerConfig struct {

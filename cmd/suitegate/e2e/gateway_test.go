@@ -23,6 +23,7 @@ type gateway struct {
 	process *process
 	log     *logLines
 	admin   string
+	client  http.Client // for admin
 	stopped bool
 
 	files       []*os.File // that the process gets, from 3
@@ -254,7 +255,7 @@ func (m metricValues) sum(name string) float64 {
 // get asks the admin server.
 func (g *gateway) get(t *testing.T, path string) (status int, body string) {
 	t.Helper()
-	response, err := http.Get("http://" + g.admin + path)
+	response, err := g.client.Get("http://" + g.admin + path)
 	if err != nil {
 		t.Fatal(err)
 	}

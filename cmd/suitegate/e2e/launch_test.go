@@ -51,8 +51,9 @@ log.file = false
 	}, err
 }
 
-// startRabbitNode runs RabbitMQ with dir's rabbitmq.conf and enabled_plugins.
-func startRabbitNode(name, dir string) (*process, error) {
+// startRabbitNode runs RabbitMQ with dir's rabbitmq.conf and enabled_plugins, and
+// with what env says in another way.
+func startRabbitNode(name, dir string, env ...string) (*process, error) {
 	if _, err := os.Stat(rabbitServer); err != nil {
 		return nil, notInstalled("rabbitmq-server")
 	}
@@ -74,6 +75,7 @@ func startRabbitNode(name, dir string) (*process, error) {
 		"RABBITMQ_LOG_BASE="+filepath.Join(dir, "log"),
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}",
 	)
+	cmd.Env = append(cmd.Env, env...)
 	return start(name, dir, cmd)
 }
 

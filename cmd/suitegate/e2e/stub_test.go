@@ -11,7 +11,13 @@ import (
 // called with each connection, which is closed after it. It returns its address.
 func stubBroker(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return stubBrokerAt(t, "127.0.0.1:0", serve)
+}
+
+// stubBrokerAt is one with an address of its own.
+func stubBrokerAt(t *testing.T, address string, serve func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
