@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,54 @@ type Certificate struct {
 	NotAfter time.Time
 }
 
+// certificateMetrics are about certificates, and the storage that they are in.
+type certificateMetrics struct {
+	served  *certificateCollector
+	orders  *prometheus.CounterVec
+	reloads *prometheus.CounterVec
+	storage *prometheus.CounterVec
+}
+
+func newCertificateMetrics() certificateMetrics {
+	return certificateMetrics{
+		served: newCertificateCollector(),
+		orders: counter("certificate_orders_total", "Tries to obtain a certificate by ACME, or to renew one.",
+			"certificate", "key", "renewal", "result"),
+		reloads: counter("certificate_reloads_total",
+			"Certificate files that changed: taken over, or refused while the certificate in force stays.", "certificate", "result"),
+		storage: counter("storage_errors_total", "Operations of the storage that failed.", "operation", "cause"),
+	}
+}
+
+func (c certificateMetrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{c.served, c.orders, c.reloads, c.storage}
+}
+
+// CertificateOrdered counts a try to obtain a certificate, or to renew one.
+func (m *Metrics) CertificateOrdered(certificate, key string, renewal, ok bool) {
+	if m == nil {
+		return
+	}
+	m.certificates.orders.WithLabelValues(certificate, key, strconv.FormatBool(renewal), resultOf(ok)).Inc()
+}
+
+// CertificateReloaded counts a change of a certificate's files that was taken
+// over, or refused.
+func (m *Metrics) CertificateReloaded(certificate string, ok bool) {
+	if m == nil {
+		return
+	}
+	m.certificates.reloads.WithLabelValues(certificate, resultOf(ok)).Inc()
+}
+
+// StorageFailed counts an operation of the storage that failed.
+func (m *Metrics) StorageFailed(operation, cause string) {
+	if m == nil {
+		return
+	}
+	m.certificates.storage.WithLabelValues(operation, cause).Inc()
+}
+
 // ServeCertificates has every scrape ask served for the certificates of that
 // moment. An entry can have many, one for each of its names; the one that
 // expires first is shown for each type of key, so that there are as many
@@ -22,12 +71,12 @@ func (m *Metrics) ServeCertificates(served func() []Certificate) {
 	if m == nil {
 		return
 	}
-	m.certificates.served.Store(&served)
+	m.certificates.served.asks.Store(&served)
 }
 
 // certificateCollector implements [prometheus.Collector].
 type certificateCollector struct {
-	served   atomic.Pointer[func() []Certificate]
+	asks     atomic.Pointer[func() []Certificate]
 	notAfter *prometheus.Desc
 }
 
@@ -42,7 +91,7 @@ func (c *certificateCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.no
 
 // Collect implements [prometheus.Collector].
 func (c *certificateCollector) Collect(ch chan<- prometheus.Metric) {
-	served := c.served.Load()
+	served := c.asks.Load()
 	if served == nil {
 		return
 	}

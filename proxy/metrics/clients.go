@@ -14,15 +14,15 @@ type clientMetrics struct {
 
 func newClientMetrics() clientMetrics {
 	return clientMetrics{
-		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: "suitegate", Name: "client_auth_reloads_total",
-			Help: "Files about clients, authorities and CRLs, that changed: taken over, or refused while what was in force stays.",
-		}, []string{"listener", "result"}),
-		nextUpdate: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Namespace: "suitegate", Name: "client_crl_next_update_timestamp_seconds",
-			Help: "When the first of the listener's CRLs becomes stale, Unix time.",
-		}, []string{"listener"}),
+		reloads: counter("client_auth_reloads_total",
+			"Files about clients, authorities and CRLs, that changed: taken over, or refused while what was in force stays.", "listener", "result"),
+		nextUpdate: gauge("client_crl_next_update_timestamp_seconds",
+			"When the first of the listener's CRLs becomes stale, Unix time.", "listener"),
 	}
+}
+
+func (c clientMetrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{c.reloads, c.nextUpdate}
 }
 
 // ClientAuthReloaded counts a change of a file about clients that was taken
@@ -31,11 +31,7 @@ func (m *Metrics) ClientAuthReloaded(listener string, ok bool) {
 	if m == nil {
 		return
 	}
-	result := "ok"
-	if !ok {
-		result = "failed"
-	}
-	m.clients.reloads.WithLabelValues(listener, result).Inc()
+	m.clients.reloads.WithLabelValues(listener, resultOf(ok)).Inc()
 }
 
 // ClientCRLs says, by listener, when the first of its CRLs becomes stale.

@@ -7,13 +7,51 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// processMetrics are about the process as a whole.
+type processMetrics struct {
+	build    *prometheus.GaugeVec
+	ready    *readyCollector
+	panics   prometheus.Counter
+	logLines *prometheus.CounterVec
+}
+
+func newProcessMetrics() processMetrics {
+	return processMetrics{
+		build:    gauge("build_info", "Always 1; the labels say which build this is.", "version", "goversion"),
+		ready:    newReadyCollector(),
+		panics:   single("panics_total", "Panics that closed one connection each. Always a defect: report it."),
+		logLines: counter("log_lines_dropped_total", "Lines of the log that could not be written.", "cause"),
+	}
+}
+
+func (p processMetrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{p.build, p.ready, p.panics, p.logLines}
+}
+
 // Built says which build this is.
 func (m *Metrics) Built(version string) {
 	if m == nil {
 		return
 	}
-	m.build.Reset()
-	m.build.WithLabelValues(version, runtime.Version()).Set(1)
+	m.process.build.Reset()
+	m.process.build.WithLabelValues(version, runtime.Version()).Set(1)
+}
+
+// Panicked counts a panic that closed one connection.
+func (m *Metrics) Panicked() {
+	if m == nil {
+		return
+	}
+	m.process.panics.Inc()
+}
+
+// LogLineDropped counts a line of the log that could not be written; cause is
+// one of package logsink's.
+func (m *Metrics) LogLineDropped(cause string) {
+	if m == nil {
+		return
+	}
+	m.process.logLines.WithLabelValues(cause).Inc()
 }
 
 // ServeReady has every scrape ask ready whether the gateway wants new
@@ -22,7 +60,7 @@ func (m *Metrics) ServeReady(ready func() bool) {
 	if m == nil {
 		return
 	}
-	m.ready.asks.Store(&ready)
+	m.process.ready.asks.Store(&ready)
 }
 
 // readyCollector implements [prometheus.Collector].
@@ -45,9 +83,5 @@ func (c *readyCollector) Collect(ch chan<- prometheus.Metric) {
 	if ask == nil {
 		return
 	}
-	value := 0.0
-	if (*ask)() {
-		value = 1
-	}
-	ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, value)
+	ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, truth((*ask)()))
 }

@@ -41,7 +41,7 @@ func (m *Metrics) Totals() Totals {
 			t.FromBackend[label["listener"]] = n
 		}
 	})
-	each(m.connections.handshakes, func(label map[string]string, n uint64) {
+	each(m.handshakes.completed, func(label map[string]string, n uint64) {
 		t.Handshakes = append(t.Handshakes, HandshakeTotal{Handshake{
 			Listener: label["listener"], Version: label["version"], Suite: label["suite"], Group: label["group"],
 			Engine: label["engine"], Resumed: label["resumed"] == "true",

@@ -26,8 +26,7 @@ type upstreamMetrics struct {
 
 func newUpstreamMetrics() upstreamMetrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "suitegate", Name: name, Help: help},
-			append([]string{"upstream", "node"}, labels...))
+		return counter(name, help, append([]string{"upstream", "node"}, labels...)...)
 	}
 	return upstreamMetrics{
 		dials:       counter("upstream_dials_total", "Attempts to connect to a broker node.", "result"),
@@ -134,11 +133,4 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.draining, truth(n.Draining))
 		gauge(c.connections, float64(n.Connections))
 	}
-}
-
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
 }
