@@ -21,6 +21,7 @@ import (
 const (
 	DefaultLogFormat         = "json"
 	DefaultLogLevel          = "info"
+	DefaultReusePort         = false
 	DefaultWatch             = false
 	DefaultRefusalsPerMinute = 100
 	DefaultDrainTimeout      = 25 * time.Second // below the 30 s after which Kubernetes kills
@@ -77,6 +78,11 @@ type Config struct {
 	// DrainTimeout is how long connections may go on after the order to stop.
 	// Default: DefaultDrainTimeout (25 s).
 	DrainTimeout time.Duration
+
+	// ReusePort lets another gateway of the same user listen on the same addresses
+	// (SO_REUSEPORT), which takes the place of this one. Default: DefaultReusePort
+	// (false).
+	ReusePort bool
 
 	// Watch reloads the configuration when its file changes. Default: DefaultWatch
 	// (false).

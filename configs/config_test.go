@@ -151,6 +151,7 @@ listeners:
     max_connection_age_jitter: 0%
 audit: {file: audit.log}
 reload: {watch: true}
+restart: {reuse_port: true}
 `)
 	want := &Config{
 		File:         "dir/suitegate.yml",
@@ -158,6 +159,7 @@ reload: {watch: true}
 		Log:          Log{Format: "text", Level: "debug"},
 		Audit:        Audit{File: "dir/audit.log"},
 		Watch:        true,
+		ReusePort:    true,
 		Storage:      "dir/state",
 		DrainTimeout: 90 * time.Second,
 		Tickets:      Tickets{Rotation: time.Hour, Lifetime: 20 * time.Hour, Shared: true},

@@ -251,6 +251,8 @@ func keyOf(field string) string {
 	switch field {
 	case "Redis":
 		return "storage.redis"
+	case "ReusePort":
+		return "restart.reuse_port"
 	case "Watch":
 		return "reload.watch"
 	}

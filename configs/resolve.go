@@ -42,6 +42,7 @@ func resolve(d *decoder, doc *document, cfg *Config) {
 		RefusalsPerMinute: int(doc.Log.RefusalsPerMinute.or(DefaultRefusalsPerMinute)),
 	}
 	cfg.DrainTimeout = durationOr(doc.DrainTimeout, DefaultDrainTimeout)
+	cfg.ReusePort = bool(doc.Restart.ReusePort.or(DefaultReusePort))
 	cfg.Watch = bool(doc.Reload.Watch.or(DefaultWatch))
 	r.tickets(doc.Tickets)
 	cfg.Storage = defaultStorage(os.Geteuid() == 0, os.Getenv)

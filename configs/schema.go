@@ -10,6 +10,7 @@ type document struct {
 	Storage      field[either[storageKeys]] `key:"storage"`
 	DrainTimeout field[duration]            `key:"drain_timeout"`
 	Reload       reloadKeys                 `key:"reload"`
+	Restart      restartKeys                `key:"restart"`
 	Tickets      ticketKeys                 `key:"tickets"`
 	Certificates []field[certificateKeys]   `key:"certificates,required,nonempty"`
 	Policies     names[policyKeys]          `key:"policies"`
@@ -53,6 +54,10 @@ type adminKeys struct {
 
 type reloadKeys struct {
 	Watch field[toggle] `key:"watch"`
+}
+
+type restartKeys struct {
+	ReusePort field[toggle] `key:"reuse_port"`
 }
 
 type auditKeys struct {

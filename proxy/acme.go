@@ -128,7 +128,7 @@ type challengeServers struct {
 
 // bind binds the addresses of a configuration that have no server yet. Its
 // errors have the position of what they are about.
-func (s *challengeServers) bind(config *configs.Config, open func(use, name, address string) (net.Listener, error)) configs.Errors {
+func (s *challengeServers) bind(config *configs.Config, open opener) configs.Errors {
 	var errs configs.Errors
 	s.next = make(map[string]net.Listener)
 	for _, c := range config.Certificates {

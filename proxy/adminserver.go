@@ -36,7 +36,7 @@ type adminEndpoint struct {
 }
 
 // bind binds what config says, unless that is there already.
-func (a *adminServer) bind(config *configs.Config, open func(use, name, address string) (net.Listener, error), replacing bool) (errs configs.Errors) {
+func (a *adminServer) bind(config *configs.Config, open opener, replacing bool) (errs configs.Errors) {
 	fail := func(field string, err error) {
 		if err != nil {
 			errs = append(errs, configs.Error{Pos: config.Position("admin", "", field), Reason: bindReason(err)})

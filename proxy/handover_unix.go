@@ -57,7 +57,7 @@ func (s *Server) handOver(conn *net.UnixConn, by audit.Operator) {
 	if err == nil && s.closed {
 		err = ErrClosed
 	}
-	s.handedOver = err == nil
+	s.handedOver = s.handedOver || err == nil
 	s.mu.Unlock()
 	s.Record(audit.Entry{Action: "hand_over", By: by, Err: err})
 	if err != nil {

@@ -24,11 +24,12 @@ type listener struct {
 	running context.Context // ends when connections are ended by force
 	cut     context.CancelFunc
 
-	active  atomic.Int64   // connections that were let in and have not ended
-	flights limits.Flights // their handshakes
-	clients limits.Clients // and whose they are
-	bucket  limits.Bucket  // of new ones
-	setting sync.WaitGroup // the accept loop and the connections being set up
+	accepted atomic.Int64   // connections since the start
+	active   atomic.Int64   // connections that were let in and have not ended
+	flights  limits.Flights // their handshakes
+	clients  limits.Clients // and whose they are
+	bucket   limits.Bucket  // of new ones
+	setting  sync.WaitGroup // the accept loop and the connections being set up
 
 	mu        sync.Mutex
 	settingUp map[*connection]struct{} // accepted and not yet with the relay
@@ -36,8 +37,8 @@ type listener struct {
 }
 
 // listen binds r's address.
-func (s *Server) listen(r *route) (*listener, error) {
-	socket, err := s.open(listenerUse(r), r.Name, r.Address)
+func (s *Server) listen(r *route, open opener) (*listener, error) {
+	socket, err := open(listenerUse(r), r.Name, r.Address)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +72,7 @@ func (l *listener) accept() {
 			continue
 		}
 		wait = shortest
+		l.accepted.Add(1)
 		l.open(socket)
 	}
 }

@@ -147,20 +147,23 @@ func (s *Server) apply(config *configs.Config) error {
 // them or none.
 func (s *Server) bind(next *generation) (map[string]*listener, error) {
 	fresh := make(map[string]*listener)
+	open := func(use, name, address string) (net.Listener, error) {
+		return s.open(next.config.ReusePort, use, name, address)
+	}
 	var errs configs.Errors
 	for _, r := range next.routes {
 		if s.listeners[key(r)] != nil {
 			continue
 		}
-		l, err := s.listen(r)
+		l, err := s.listen(r, open)
 		if err != nil {
 			errs = append(errs, configs.Error{Pos: next.config.Position("listeners", r.Name, "address"), Reason: bindReason(err)})
 			continue
 		}
 		fresh[key(r)] = l
 	}
-	errs = append(errs, s.admin.bind(next.config, s.open, s.Replacing && s.current == nil)...)
-	errs = append(errs, s.http01.bind(next.config, s.open)...)
+	errs = append(errs, s.admin.bind(next.config, open, (s.Replacing || next.config.ReusePort) && s.current == nil)...)
+	errs = append(errs, s.http01.bind(next.config, open)...)
 	errs = append(errs, next.openAudit()...)
 	errs = append(errs, s.unusedSockets(next.config)...)
 	if len(errs) == 0 {
@@ -289,10 +292,14 @@ func (s *Server) AdminAddress() net.Addr {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
+	shared := s.current != nil && s.current.config.ReusePort && !s.handedOver
 	var draining sync.WaitGroup
 	var cut int
 	for _, l := range s.listeners {
 		draining.Go(func() {
+			if shared {
+				l.retire(ctx)
+			}
 			n := l.drain(ctx)
 			s.mu.Lock()
 			cut += n
@@ -301,7 +308,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, s.cutLeaving)
 	defer stop()
-	if s.handedOver { // or who asks would be answered by the one or the other
+	if s.handedOver || shared { // or who asks would be answered by the one or the other
 		s.http01.close()
 		s.departed.Go(s.admin.stop())
 	}

@@ -58,9 +58,13 @@ func listenerUse(r *route) string     { return "listener " + key(r) }
 func adminUse(address string) string  { return "admin " + address }
 func http01Use(address string) string { return "http-01 " + address }
 
+// opener listens on an address of the configuration.
+type opener func(use, name, address string) (net.Listener, error)
+
 // open listens on an address of the configuration: on a socket that is there
-// already, or on one of its own.
-func (s *Server) open(use, name, address string) (net.Listener, error) {
+// already, or on one of its own, to which other processes can add theirs if it is
+// to be shared.
+func (s *Server) open(shared bool, use, name, address string) (net.Listener, error) {
 	for _, socket := range s.Sockets {
 		if !socket.serves(use, name, address) {
 			continue
@@ -80,7 +84,16 @@ func (s *Server) open(use, name, address string) (net.Listener, error) {
 	// Keep-alive finds clients that are gone, since nothing here times an idle
 	// connection out: MQTT and STOMP clients may be silent for days.
 	config := net.ListenConfig{KeepAliveConfig: upstream.DefaultKeepAlive()}
-	return config.Listen(context.Background(), "tcp", address)
+	if !shared {
+		return config.Listen(context.Background(), "tcp", address)
+	}
+	config.Control = reusable
+	config.SetMultipathTCP(false) // the program of divert is for TCP's own sockets
+	l, err := config.Listen(context.Background(), "tcp", address)
+	if err == nil {
+		undivert(l)
+	}
+	return l, err
 }
 
 // serves says whether the socket is the one for an address of the configuration.

@@ -151,6 +151,7 @@ func TestREADMEConfiguration(t *testing.T) {
 		"log.level":                                 configs.DefaultLogLevel,
 		"log.refusals_per_minute":                   strconv.Itoa(configs.DefaultRefusalsPerMinute),
 		"drain_timeout":                             configs.DefaultDrainTimeout.String(),
+		"restart.reuse_port":                        strconv.FormatBool(configs.DefaultReusePort),
 		"reload.watch":                              strconv.FormatBool(configs.DefaultWatch),
 		"tickets.rotation":                          strings.TrimSuffix(configs.DefaultTicketRotation.String(), "0m0s"),
 		"tickets.shared":                            strconv.FormatBool(configs.DefaultTicketsShared),

@@ -204,6 +204,9 @@ func (g *gateway) reload(by audit.Operator) (configs.Changes, error) {
 	if cfg.Log.Format != g.format {
 		g.log.Warn("log.format changes at the next start", "format", cfg.Log.Format)
 	}
+	if cfg.ReusePort != g.cfg.ReusePort {
+		g.log.Warn("restart.reuse_port changes at the next start", "reuse_port", cfg.ReusePort)
+	}
 	g.inForce(cfg)
 	status = count(len(cfg.Listeners), "listener") + ", reloaded"
 	g.log.Info("reloaded", "listeners", len(cfg.Listeners), "by", by.String(), "changes", changes.Strings())

@@ -16,6 +16,7 @@ type config struct {
 	Redis        string                    `yaml:"-"`       // address, instead of Storage
 	Where        any                       `yaml:"storage"` // made of the two
 	Tickets      map[string]any            `yaml:"tickets,omitempty"`
+	Restart      map[string]bool           `yaml:"restart,omitempty"`
 	DrainTimeout string                    `yaml:"drain_timeout,omitempty"`
 	Certificates []certificateConfig       `yaml:"certificates"`
 	Policies     map[string]policyConfig   `yaml:"policies,omitempty"`

@@ -142,6 +142,29 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
+// TestReusePort restarts a gateway several times: the new one binds the same
+// ports, and the old one is told to stop when it is ready. No client is refused,
+// and none waits in a queue that is thrown away.
+func TestReusePort(t *testing.T) {
+	c := echoConfig(t)
+	c.Admin = map[string]string{"address": loopback(freePorts.next())}
+	c.Restart = map[string]bool{"reuse_port": true}
+	g := launchGateway(t, c)
+	g.log.await(t, "ready", nil)
+	v := startCallers(t, c.Listeners[0].Address)
+	const restarts = 3
+	for range restarts {
+		next := g.serveAgain(t)
+		next.log.await(t, "ready", nil)
+		v.await(t, 150)
+		g.stop(t)
+		g.log.await(t, "stopped, all connections had ended", nil)
+		g = next
+	}
+	t.Logf("%d connections during %d restarts, refused or cut off: 0", v.stop(t), restarts)
+	g.stop(t) // with nobody there who has its port
+}
+
 // TestActivation has systemd's own program listen, and start the gateway at the
 // first connection.
 func TestActivation(t *testing.T) {
