@@ -113,9 +113,9 @@ func leastLoaded(from []*Backend, weight func(*Backend) float64) []*Backend {
 // in proportion to its weight).
 func rendezvous(from []*Backend, client netip.Addr, weight func(*Backend) float64) *Backend {
 	var best *Backend
-	highest := math.Inf(-1)
+	var highest float64
 	for _, b := range from {
-		if score := -weight(b) / math.Log(uniform(client, b.Address)); score > highest {
+		if score := -weight(b) / math.Log(uniform(client, b.Address)); best == nil || score > highest {
 			best, highest = b, score
 		}
 	}
@@ -134,5 +134,5 @@ func uniform(client netip.Addr, node string) float64 {
 	x = (x ^ x>>33) * 0xff51afd7ed558ccd
 	x = (x ^ x>>33) * 0xc4ceb9fe1a85ec53
 	x ^= x >> 33
-	return (float64(x>>11) + 0.5) / (1 << 53)
+	return (float64(x>>12) + 0.5) / (1 << 52) // neither 0 nor, by rounding, 1
 }

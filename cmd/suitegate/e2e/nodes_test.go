@@ -97,8 +97,12 @@ func TestSilentBrokers(t *testing.T) {
 // protocols: nobody logs in, and no client of theirs is disturbed.
 func TestChecksOfRealBrokers(t *testing.T) {
 	c := config{Upstreams: make(map[string]upstreamConfig)}
+	upstreams := brokerUpstreams(t)
+	for protocol, address := range run.brokers.proxied.use(t) {
+		upstreams["proxied-"+protocol] = upstreamConfig{Nodes: []string{address}, ProxyProtocol: "v2"}
+	}
 	nodes := 0
-	for name, upstream := range brokerUpstreams(t) {
+	for name, upstream := range upstreams {
 		_, protocol, _ := strings.Cut(name, "-")
 		if strings.HasPrefix(protocol, "web-") {
 			continue
