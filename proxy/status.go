@@ -53,6 +53,12 @@ func (s *Server) status() admin.Status {
 	for _, l := range leaving {
 		status.Listeners = append(status.Listeners, listenerStatus(l, l.route.Load(), true, totals))
 	}
+	status.Awaited = []string{}
+	for _, c := range s.current.config.Certificates {
+		if s.current.store.Pending([]string{c.Name}, "") {
+			status.Awaited = append(status.Awaited, c.Name)
+		}
+	}
 	status.Policies, status.Upstreams = policyStatus(s.current.routes), s.current.upstreams()
 	return status
 }

@@ -73,7 +73,13 @@ type view struct {
 	HandshakeTotal, RefusalTotal      uint64
 	BytesFromClient, BytesFromBackend uint64
 	Shares                            []share
+	First                             []Certificate // to expire
+	More                              int           // certificates than these
 }
+
+// maxRows is how many certificates the page shows: those that are issued on
+// demand may be thousands, and all of them are in /status.
+const maxRows = 100
 
 // share is how much of a listener's handshakes had one suite, whatever group,
 // engine or ticket.
@@ -117,6 +123,9 @@ func newView(status Status) view {
 	slices.SortStableFunc(v.Shares, func(a, b share) int {
 		return cmp.Or(cmp.Compare(a.Listener, b.Listener), cmp.Compare(b.Count, a.Count))
 	})
+	v.First = slices.SortedStableFunc(slices.Values(status.Certificates), func(a, b Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
+	v.More = max(len(v.First)-maxRows, 0)
+	v.First = v.First[:len(v.First)-v.More]
 	return v
 }
 

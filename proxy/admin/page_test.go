@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -123,6 +124,24 @@ func TestStatusJSON(t *testing.T) {
 	}
 	if diff := cmp.Diff(full(), got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Those that expire first are shown, and no more than a screen or two.
+func TestCertificateRows(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	var status Status
+	for i := range maxRows + 7 {
+		status.Certificates = append(status.Certificates, Certificate{Name: fmt.Sprintf("number-%d", i), NotAfter: at.Add(-time.Duration(i) * time.Hour)})
+	}
+	status.Awaited = []string{"public"}
+	page := serve(t, status, "/").Body.String()
+	for text, want := range map[string]bool{
+		"number-106 ": true, "number-7 ": true, "number-6 ": false, "And 7 more": true, "obtained for public": true,
+	} {
+		if strings.Contains(page, text) != want {
+			t.Errorf("shows %q: %t", text, !want)
+		}
 	}
 }
 

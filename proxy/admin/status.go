@@ -21,9 +21,10 @@ type Status struct {
 	Listeners     []Listener        `json:"listeners"`
 	Policies      []Policy          `json:"policies"` // that listeners use
 	Handshakes    []Handshakes      `json:"handshakes"`
-	Refusals      []Refusals        `json:"refusals"`     // those that came last first
-	Upstreams     []upstream.Status `json:"upstreams"`    // sorted by name
-	Certificates  []Certificate     `json:"certificates"` // that are served now
+	Refusals      []Refusals        `json:"refusals"`             // those that came last first
+	Upstreams     []upstream.Status `json:"upstreams"`            // sorted by name
+	Certificates  []Certificate     `json:"certificates"`         // that are served now
+	Awaited       []string          `json:"certificates_awaited"` // entries that are still to obtain some
 }
 
 // ReloadFailure is why the configuration in force is not the newest one.

@@ -2,6 +2,7 @@ package clienthello
 
 import (
 	"bytes"
+	"regexp"
 	"testing"
 	"testing/iotest"
 )
@@ -27,6 +28,9 @@ func FuzzRead(f *testing.F) {
 			checkRefusal(t, err)
 		} else {
 			equalHellos(t, h, again)
+			if ja4 := h.JA4(); !ja4Form.MatchString(ja4) || ja4 != again.JA4() {
+				t.Errorf("JA4 %q, %q byte by byte", ja4, again.JA4())
+			}
 			if !bytes.HasPrefix(wire, h.raw) || !bytes.HasPrefix(h.raw, again.raw) {
 				t.Error("other bytes to replay")
 			}
@@ -34,6 +38,9 @@ func FuzzRead(f *testing.F) {
 		compareWithCryptoTLS(t, wire)
 	})
 }
+
+// ja4Form is what a JA4 looks like whatever a client sends: it goes into logs.
+var ja4Form = regexp.MustCompile(`^t(1[0-3]|s[23]|00)[di]\d{4}[0-9A-Za-z]{2}(_[0-9a-f]{12}){2}$`)
 
 // FuzzParse does the same for messages, which it frames for crypto/tls itself,
 // so that fuzzing does not have to guess three lengths at once.
