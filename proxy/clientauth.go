@@ -85,14 +85,14 @@ func (s *Server) refreshClientAuth(g *generation) {
 		changed, err := r.clients.Refresh()
 		if err != nil {
 			for _, refused := range unjoin(err) {
-				s.Metrics.ClientAuthReloaded(r.Name, false)
+				s.clientFilesReplaced(r.Name, false)
 				s.log().Error("a file about clients is refused; what it was before stays", "listener", r.Name, "error", refused)
 			}
 		}
 		if !changed {
 			continue
 		}
-		s.Metrics.ClientAuthReloaded(r.Name, true)
+		s.clientFilesReplaced(r.Name, true)
 		s.log().Info("files about clients have changed", "listener", r.Name)
 		s.mu.Lock()
 		if s.current == g {

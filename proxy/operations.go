@@ -14,31 +14,39 @@ import (
 // ApplyBy is [Server.Apply] with who does it, for the audit log. It returns what
 // it has changed; the first configuration changes nothing.
 func (s *Server) ApplyBy(by audit.Operator, config *configs.Config) (configs.Changes, error) {
+	action, changes, err := s.replace(config)
+	s.attempted(action, by, config.File, changes, err)
+	return changes, err
+}
+
+// replace applies a configuration. It says whether that is the start or a reload,
+// and what of the configuration before has changed.
+func (s *Server) replace(config *configs.Config) (action string, changes configs.Changes, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	action, changes := "start", configs.Changes(nil)
-	if s.current != nil {
-		action, changes = "reload", configs.Diff(s.current.config, config)
+	before := s.current
+	err = s.apply(config)
+	s.loadedOrNot(err)
+	switch {
+	case before == nil:
+		return "start", nil, err
+	case err != nil:
+		return "reload", nil, err
 	}
-	if err := s.apply(config); err != nil {
-		s.attempted(action, by, config.File, nil, err)
-		return nil, err
-	}
-	s.attempted(action, by, config.File, changes, nil)
-	return changes, nil
+	return "reload", configs.Diff(before.config, config), nil
 }
 
 // Refused takes note of a reload that did not get as far as [Server.ApplyBy]:
 // the file cannot be read, or has mistakes.
 func (s *Server) Refused(by audit.Operator, file string, err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.loadedOrNot(err)
+	s.mu.Unlock()
 	s.attempted("reload", by, file, nil, err)
 }
 
-// attempted counts an attempt to load a configuration, and writes it down.
+// attempted writes down an attempt to load a configuration.
 func (s *Server) attempted(action string, by audit.Operator, file string, changes configs.Changes, err error) {
-	s.loadedOrNot(err)
 	more := []slog.Attr{slog.String("file", file)}
 	if err == nil && action == "reload" {
 		more = append(more, slog.Any("changes", changes.Strings()))
@@ -48,6 +56,30 @@ func (s *Server) attempted(action string, by audit.Operator, file string, change
 
 // Record writes down what an operator did, where the configuration says.
 func (s *Server) Record(e audit.Entry) { s.audit.Record(e) }
+
+// errFileRefused is the error of an entry about files whose mistakes the log tells.
+var errFileRefused = errors.New("what was in force stays; the log says why")
+
+// certificateReplaced counts that somebody has replaced the files of a
+// certificate, and writes it down.
+func (s *Server) certificateReplaced(certificate string, ok bool) {
+	s.Metrics.CertificateReloaded(certificate, ok)
+	s.filesReplaced("certificate_replace", ok, slog.String("certificate", certificate))
+}
+
+// clientFilesReplaced does so for files about the clients of a listener.
+func (s *Server) clientFilesReplaced(listener string, ok bool) {
+	s.Metrics.ClientAuthReloaded(listener, ok)
+	s.filesReplaced("client_files_replace", ok, slog.String("listener", listener))
+}
+
+func (s *Server) filesReplaced(action string, ok bool, of slog.Attr) {
+	e := audit.Entry{Action: action, By: audit.Operator{Via: audit.ViaFile}, More: []slog.Attr{of}}
+	if !ok {
+		e.Err = errFileRefused
+	}
+	s.Record(e)
+}
 
 // openAudit opens the file that the configuration names, if it does.
 func (g *generation) openAudit() configs.Errors {

@@ -241,6 +241,26 @@ func TestAdminSocketFile(t *testing.T) {
 	}
 }
 
+// Whoever replaces a watched file changes the gateway, too.
+func TestReplacedFilesAreAudited(t *testing.T) {
+	g, dir, _ := operated(t, func() (*configs.Config, error) { return nil, nil })
+	g.certificateReplaced("default", true)
+	g.certificateReplaced("default", false)
+	g.clientFilesReplaced("front", true)
+	want := []string{
+		"start ok by start []",
+		"certificate_replace ok by file []",
+		"certificate_replace refused by file [] what was in force stays; the log says why",
+		"client_files_replace ok by file []",
+	}
+	if diff := cmp.Diff(want, auditLog(t, dir)); diff != "" {
+		t.Errorf("audit log (-want +got):\n%s", diff)
+	}
+	if !g.counted(`suitegate_certificate_reloads_total{certificate="default",result="failed"} 1`) {
+		t.Error("not counted")
+	}
+}
+
 // A full disk under the audit log stops nothing, and is counted.
 func TestAuditDiskFull(t *testing.T) {
 	g := start(t, "audit: {file: /dev/full}\n"+one("tcp", "rabbitmq", "127.0.0.1:1", ""))

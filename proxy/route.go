@@ -15,7 +15,6 @@ import (
 	"github.com/suitegate/suitegate/proxy/clientauth"
 	"github.com/suitegate/suitegate/proxy/engine"
 	"github.com/suitegate/suitegate/proxy/limits"
-	"github.com/suitegate/suitegate/proxy/metrics"
 	"github.com/suitegate/suitegate/proxy/upstream"
 )
 
@@ -62,7 +61,7 @@ func (g *generation) close() error { return g.store.Close() }
 
 // build makes a generation of a configuration, without a socket. Its error
 // holds every mistake, with its position in the file.
-func build(ctx context.Context, config *configs.Config, pools map[string]*upstream.Pool, issuances *certs.Issuances, m *metrics.Metrics, logger *slog.Logger) (*generation, error) {
+func (s *Server) build(ctx context.Context, config *configs.Config) (*generation, error) {
 	// Judged before Open, which makes what is missing in the storage: a
 	// configuration that is refused leaves nothing there. Open has the same
 	// warnings.
@@ -70,6 +69,7 @@ func build(ctx context.Context, config *configs.Config, pools map[string]*upstre
 	if err != nil {
 		return nil, positioned(config, err)
 	}
+	pools := s.pools(config)
 	routes, err := newRoutes(config, keys, pools)
 	if err != nil {
 		return nil, err
@@ -78,13 +78,13 @@ func build(ctx context.Context, config *configs.Config, pools map[string]*upstre
 	if err != nil {
 		return nil, err
 	}
-	opening := certsConfig(config, logger)
-	opening.Issuances = issuances
-	opening.Reloaded = m.CertificateReloaded
+	opening := certsConfig(config, s.log())
+	opening.Issuances = &s.issuances
+	opening.Reloaded = s.certificateReplaced
 	opening.Ordered = func(certificate string, key policy.KeyType, renewal, ok bool) {
-		m.CertificateOrdered(certificate, key.String(), renewal, ok)
+		s.Metrics.CertificateOrdered(certificate, key.String(), renewal, ok)
 	}
-	opening.StorageFailed = m.StorageFailed
+	opening.StorageFailed = s.Metrics.StorageFailed
 	store, err := certs.Open(ctx, opening)
 	if err != nil {
 		return nil, positioned(config, err)

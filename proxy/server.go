@@ -124,7 +124,7 @@ func (s *Server) apply(config *configs.Config) error {
 	if s.closed {
 		return ErrClosed
 	}
-	next, err := build(context.Background(), config, s.pools(config), &s.issuances, s.Metrics, s.log())
+	next, err := s.build(context.Background(), config)
 	if err != nil {
 		return err
 	}

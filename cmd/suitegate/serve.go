@@ -71,6 +71,12 @@ func (s *serveCommand) Run(out *console) error {
 	if err := g.start(cfg); err != nil {
 		return err
 	}
+	g.run(orders, signals)
+	return nil
+}
+
+// run does what it is ordered to do, until that is to end.
+func (g *gateway) run(orders <-chan audit.Operator, signals <-chan os.Signal) {
 	alive, end := context.WithCancel(context.Background())
 	defer end()
 	go g.manager.watchdog(alive)
@@ -84,12 +90,12 @@ func (s *serveCommand) Run(out *console) error {
 			}
 		case by := <-orders:
 			g.drain(by, signals)
-			return nil
+			return
 		case sig := <-signals:
 			by := signalOperator(sig)
 			if sig != syscall.SIGHUP {
 				g.drain(by, signals)
-				return nil
+				return
 			}
 			_, _ = g.reload(by) // it has logged what came of it
 		}

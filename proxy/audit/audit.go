@@ -5,7 +5,9 @@
 package audit
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -20,6 +22,7 @@ const fileMode = 0o640
 type Entry struct {
 	Action string // in snake case: "reload"
 	By     Operator
+	At     time.Time   // Default: when it is recorded
 	Err    error       // why it was not done; nil if it was
 	More   []slog.Attr // what it changed; nothing secret
 }
@@ -34,13 +37,22 @@ type Log struct {
 	// Failed is called for each entry that could not be written. Default: nothing.
 	Failed func()
 
+	// Patience is how long an entry may take to be written: nobody who changes the
+	// gateway waits for a disk that stands still. Default: DefaultPatience (3 s).
+	Patience time.Duration
+
 	mu   sync.Mutex
 	file *File
 }
 
+// DefaultPatience is the default of Log.Patience.
+const DefaultPatience = 3 * time.Second
+
 // File is a file that entries are appended to.
 type File struct {
 	path string
+
+	mu   sync.Mutex // held while an entry is written
 	file *os.File
 }
 
@@ -56,9 +68,10 @@ func Open(path string) (*File, error) {
 
 // Close closes it. A nil File has nothing to close.
 func (f *File) Close() error {
-	if f == nil {
+	if f == nil || !f.mu.TryLock() { // an entry that is stuck has the file
 		return nil
 	}
+	defer f.mu.Unlock()
 	return f.file.Close()
 }
 
@@ -75,15 +88,19 @@ func (l *Log) Use(f *File) {
 }
 
 // Record writes an entry, and returns when it is on the disk. What cannot be
-// written there goes to the fallback, and stops nobody.
+// written there goes to the fallback, and stops nobody. Its caller holds no lock
+// that others want soon.
 func (l *Log) Record(e Entry) {
 	if l == nil {
 		return
 	}
+	if e.At.IsZero() {
+		e.At = time.Now()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file != nil {
-		err := l.file.write(e)
+		err := l.file.writeWithin(cmp.Or(l.Patience, DefaultPatience), e)
 		if err == nil {
 			return
 		}
@@ -96,6 +113,28 @@ func (l *Log) Record(e Entry) {
 	}
 	if l.Fallback != nil {
 		e.log(l.Fallback.Handler())
+	}
+}
+
+var errStuck = errors.New("audit: the disk takes too long")
+
+// writeWithin is write, for someone who has no longer to wait. What is stuck is
+// written when it can be, and until then nothing else.
+func (f *File) writeWithin(patience time.Duration, e Entry) error {
+	if !f.mu.TryLock() {
+		return errStuck
+	}
+	done := make(chan error, 1)
+	go func() {
+		err := f.write(e)
+		f.mu.Unlock() // before the next one may come
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(patience):
+		return errStuck
 	}
 }
 
@@ -138,7 +177,7 @@ func (e Entry) log(to slog.Handler) error {
 	if !to.Enabled(context.Background(), level) {
 		return nil
 	}
-	r := slog.NewRecord(time.Now(), level, e.Action, 0)
+	r := slog.NewRecord(e.At, level, e.Action, 0)
 	r.AddAttrs(slog.String("log", "audit"), slog.String("result", result), slog.Any("by", e.By))
 	r.AddAttrs(e.More...)
 	if e.Err != nil {

@@ -1,15 +1,19 @@
 package audit
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -95,6 +99,66 @@ func TestFullDisk(t *testing.T) {
 	if failed != 1 || len(got) != 2 || !strings.Contains(got[0]["error"].(string), "no space left on device") || got[1]["msg"] != "reload" {
 		t.Errorf("counted %d, said %v", failed, got)
 	}
+}
+
+// A disk that stands still, here a pipe that nobody reads, holds nobody up for
+// long. What was stuck is written when it goes on.
+func TestStuckDisk(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if err := writer.SetWriteDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	full, err := io.Copy(writer, zeros{})
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	if err := writer.SetWriteDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	file := &File{path: writer.Name(), file: writer}
+	file.path = fmt.Sprintf("/proc/self/fd/%d", fdOf(t, writer))
+	failed := 0
+	var fallback bytes.Buffer
+	log := &Log{Fallback: slog.New(slog.NewJSONHandler(&fallback, nil)), Failed: func() { failed++ }, Patience: 10 * time.Millisecond}
+	log.Use(file)
+	for range 2 {
+		log.Record(Entry{Action: "reload", By: Operator{Via: ViaFile}})
+	}
+	if got := entries(t, fallback.Bytes()); failed != 2 || len(got) != 4 || got[0]["error"] != errStuck.Error() || got[2]["error"] != errStuck.Error() {
+		t.Errorf("counted %d, said %v", failed, got)
+	}
+	log.Use(nil)
+	if _, err := io.CopyN(io.Discard, reader, full); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(reader).ReadString('\n')
+	if err != nil || !strings.Contains(line, `"msg":"reload"`) {
+		t.Errorf("written afterwards: %q, %v", line, err)
+	}
+	file.mu.Lock() // which the stuck entry has given back by now, or does soon
+	defer file.mu.Unlock()
+	writer.Close()
+}
+
+// zeros never end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+func fdOf(t *testing.T, file *os.File) (fd uintptr) {
+	t.Helper()
+	raw, err := file.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(of uintptr) { fd = of }); err != nil {
+		t.Fatal(err)
+	}
+	return fd
 }
 
 func TestZeroLog(t *testing.T) {
