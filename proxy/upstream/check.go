@@ -49,9 +49,9 @@ func (c Checker) timeout() time.Duration  { return cmp.Or(c.Timeout, DefaultChec
 func (c Checker) rise() int               { return cmp.Or(c.Rise, DefaultCheckRise) }
 func (c Checker) fall() int               { return cmp.Or(c.Fall, DefaultCheckFall) }
 
-// first is the time until a node's first check: any, so that a hundred nodes
-// are not all checked at once.
-func (c Checker) first() time.Duration { return rand.N(c.interval()) }
+// first is the time until a node's first check: soon, because nothing is known
+// of it, and for each node another, so that a hundred are not checked at once.
+func (c Checker) first() time.Duration { return rand.N(min(c.interval(), DefaultCheckInterval)) }
 
 // errNoChecks goes with the reason of a node that was down when checks were
 // switched off.

@@ -184,7 +184,7 @@ func TestFirstCheckDecides(t *testing.T) {
 		w := &world{}
 		p, stop := w.pool(t, Settings{Check: Checker{Protocol: TCP, Interval: 10 * time.Second}}, "1.1.1.1:1")
 		defer stop()
-		between(t, "the first check", until(t, p, "down"), 0, 10*time.Second)
+		between(t, "the first check", until(t, p, "down"), 0, 2*time.Second)
 		w.set("1.1.1.1:1", accepts(mute))
 		until(t, p, "up")
 		w.set("1.1.1.1:1", nil)
@@ -408,7 +408,7 @@ func TestChecksSwitched(t *testing.T) {
 		}
 		between(t, "the return", until(t, p, "up"), 0, time.Second)
 		p.Configure(Settings{Nodes: nodes, Check: Checker{Protocol: AMQP, Interval: time.Minute}})
-		between(t, "the fall", until(t, p, "down"), 0, time.Minute+2*time.Second)
+		between(t, "the fall", until(t, p, "down"), 0, 2*time.Second+2*time.Second)
 		w.set("1.1.1.1:1", accepts(works))
 		p.Configure(Settings{Nodes: nodes, Check: Checker{Protocol: AMQP, Interval: time.Second, Rise: 1}})
 		between(t, "the new interval", until(t, p, "up"), 0, time.Second)
