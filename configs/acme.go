@@ -103,9 +103,7 @@ func (r *resolver) acme(f field[acmeKeys]) *ACME {
 		Challenges:     texts(k.Challenges.value),
 		CheckInterval:  durationOr(k.CheckInterval, DefaultCheckInterval),
 	}
-	if k.Root.ok {
-		a.Root = resolvePath(r.file, string(k.Root.value))
-	}
+	a.Root = r.path(k.Root)
 	a.KeyTypes = []policy.KeyType{policy.RSA, policy.ECDSAP256}
 	if k.KeyTypes.given() {
 		a.KeyTypes = nil

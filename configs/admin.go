@@ -7,7 +7,7 @@ const maxSocketPath = 107
 func (r *resolver) admin(k adminKeys) {
 	a := Admin{
 		Pprof:     bool(k.Pprof.value),
-		Socket:    r.path(k.Socket),
+		Socket:    r.writtenPath(k.Socket),
 		TokenFile: r.path(k.TokenFile),
 		TokenEnv:  string(k.TokenEnv.value),
 	}

@@ -73,11 +73,9 @@ func (r *resolver) clientCertificates(f field[clientCertificateKeys]) ClientCert
 		StaleCRL: string(k.StaleCRL.or(DefaultStaleCRL)),
 		MaxDepth: int(k.MaxDepth.or(DefaultMaxDepth)),
 	}
-	if k.CA.ok {
-		c.CA = resolvePath(r.file, string(k.CA.value))
-	}
-	for _, path := range texts(k.CRL.value) {
-		c.CRL = append(c.CRL, resolvePath(r.file, path))
+	c.CA = r.path(k.CA)
+	for _, f := range valid(k.CRL.value) {
+		c.CRL = append(c.CRL, r.path(f))
 	}
 	a := k.Allow.value
 	c.Allow = AllowedClients{DN: texts(a.DN.value), CN: texts(a.CN.value), DNS: texts(a.DNS.value),

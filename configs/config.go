@@ -88,6 +88,8 @@ type Config struct {
 	// (false).
 	Watch bool
 
+	Hardening Hardening
+
 	Tickets Tickets
 
 	Certificates []Certificate             // in the file's order, at least one
@@ -99,7 +101,8 @@ type Config struct {
 	// no listener uses. Sorted by position.
 	Warnings Errors
 
-	root *yaml.Node // for Position
+	root  *yaml.Node // for Position
+	paths []Path     // that stand in the file
 }
 
 // Admin is the server for metrics and health, and for changes of the gateway

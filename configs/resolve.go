@@ -41,6 +41,10 @@ func resolve(d *decoder, doc *document, cfg *Config) {
 
 		RefusalsPerMinute: int(doc.Log.RefusalsPerMinute.or(DefaultRefusalsPerMinute)),
 	}
+	cfg.Hardening = Hardening{
+		Landlock:  string(doc.Hardening.Landlock.or(DefaultLandlock)),
+		CoreDumps: bool(doc.Hardening.CoreDumps.or(DefaultCoreDumps)),
+	}
 	cfg.DrainTimeout = durationOr(doc.DrainTimeout, DefaultDrainTimeout)
 	cfg.ReusePort = bool(doc.Restart.ReusePort.or(DefaultReusePort))
 	cfg.Watch = bool(doc.Reload.Watch.or(DefaultWatch))
@@ -48,7 +52,7 @@ func resolve(d *decoder, doc *document, cfg *Config) {
 	cfg.Storage = defaultStorage(os.Geteuid() == 0, os.Getenv)
 	r.storage(doc.Storage)
 	r.admin(doc.Admin)
-	cfg.Audit.File = r.path(doc.Audit.File)
+	cfg.Audit.File = r.writtenPath(doc.Audit.File)
 	for _, c := range doc.Certificates {
 		r.certificate(c)
 	}
@@ -130,14 +134,6 @@ func (r *resolver) files(f field[filesKeys]) *Files {
 		PasswordFile: r.path(k.PasswordFile),
 		PasswordEnv:  string(k.PasswordEnv.value),
 	}
-}
-
-// path is a path of the file, "" where there is none.
-func (r *resolver) path(f field[text]) string {
-	if !f.ok {
-		return ""
-	}
-	return resolvePath(r.file, string(f.value))
 }
 
 func (r *resolver) policy(policies names[policyKeys]) {

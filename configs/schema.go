@@ -11,11 +11,17 @@ type document struct {
 	DrainTimeout field[duration]            `key:"drain_timeout"`
 	Reload       reloadKeys                 `key:"reload"`
 	Restart      restartKeys                `key:"restart"`
+	Hardening    hardeningKeys              `key:"hardening"`
 	Tickets      ticketKeys                 `key:"tickets"`
 	Certificates []field[certificateKeys]   `key:"certificates,required,nonempty"`
 	Policies     names[policyKeys]          `key:"policies"`
 	Upstreams    names[upstreamKeys]        `key:"upstreams"`
 	Listeners    []field[listenerKeys]      `key:"listeners,required,nonempty"`
+}
+
+type hardeningKeys struct {
+	Landlock  field[landlockMode] `key:"landlock"`
+	CoreDumps field[toggle]       `key:"core_dumps"`
 }
 
 type ticketKeys struct {

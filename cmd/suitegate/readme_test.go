@@ -128,7 +128,12 @@ func TestREADMELinks(t *testing.T) {
 		anchor := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(match[1]), "")
 		headings["#"+strings.ReplaceAll(anchor, " ", "-")] = true
 	}
-	for _, match := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(string(text), -1) {
+	security, err := os.ReadFile("../../SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := string(text) + strings.ReplaceAll(string(security), "(README.md#", "(#")
+	for _, match := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(both, -1) {
 		switch target := match[1]; {
 		case strings.HasPrefix(target, "#"):
 			if !headings[target] {
@@ -149,6 +154,8 @@ func TestREADMEConfiguration(t *testing.T) {
 		"storage.redis.prefix":                      configs.DefaultRedisPrefix,
 		"log.format":                                configs.DefaultLogFormat,
 		"log.level":                                 configs.DefaultLogLevel,
+		"hardening.landlock":                        configs.DefaultLandlock,
+		"hardening.core_dumps":                      strconv.FormatBool(configs.DefaultCoreDumps),
 		"log.refusals_per_minute":                   strconv.Itoa(configs.DefaultRefusalsPerMinute),
 		"drain_timeout":                             configs.DefaultDrainTimeout.String(),
 		"restart.reuse_port":                        strconv.FormatBool(configs.DefaultReusePort),

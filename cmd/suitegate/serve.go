@@ -117,9 +117,10 @@ type gateway struct {
 	level    *slog.LevelVar
 	format   string // of log, for as long as the process lives
 
-	mu   sync.Mutex // held while the configuration changes
-	cfg  *configs.Config
-	file *fileWatch // of cfg
+	mu       sync.Mutex // held while the configuration changes
+	cfg      *configs.Config
+	confined *confinement
+	file     *fileWatch // of cfg
 }
 
 // takeOver gets the sockets of the gateway behind an admin socket. That there is
@@ -152,13 +153,22 @@ func (g *gateway) changed() bool {
 
 // start applies the first configuration, and logs what it is.
 func (g *gateway) start(cfg *configs.Config) error {
+	g.mu.Lock() // until there is something to reload
+	defer g.mu.Unlock()
 	logMistakes(g.log, slog.LevelWarn, cfg.Warnings)
+	giveUp(cfg.Hardening, g.log)
 	if err := g.server.Apply(cfg); err != nil {
 		if g.takeover != nil {
 			g.takeover.Close() // the other one goes on
 		}
 		return hintListen(err)
 	}
+	// Now that the directories to write to have been made.
+	confined, err := confine(cfg, g.log)
+	if err != nil {
+		return err
+	}
+	g.confined = confined
 	g.inForce(cfg)
 	g.manager.ready(len(cfg.Listeners)) // this process is the service before the other one ends
 	if g.takeover != nil {
@@ -175,6 +185,7 @@ func (g *gateway) start(cfg *configs.Config) error {
 // means for each listener the server logs itself.
 func (g *gateway) inForce(cfg *configs.Config) {
 	g.cfg = cfg
+	warnOpenFiles(cfg, g.log)
 	admin := "none"
 	if address := g.server.AdminAddress(); address != nil {
 		admin = address.String()
@@ -183,6 +194,7 @@ func (g *gateway) inForce(cfg *configs.Config) {
 		"file", cfg.File,
 		"admin", admin,
 		"storage", cfg.StorageName(),
+		"landlock", g.confined.on,
 		"drain_timeout", cfg.DrainTimeout)
 }
 
@@ -213,6 +225,9 @@ func (g *gateway) reload(by audit.Operator) (configs.Changes, error) {
 	if cfg.ReusePort != g.cfg.ReusePort {
 		g.log.Warn("restart.reuse_port changes at the next start", "reuse_port", cfg.ReusePort)
 	}
+	if cfg.Hardening != g.cfg.Hardening {
+		g.log.Warn("hardening changes at the next start")
+	}
 	g.inForce(cfg)
 	status = count(len(cfg.Listeners), "listener") + ", reloaded"
 	g.log.Info("reloaded", "listeners", len(cfg.Listeners), "by", by.String(), "changes", changes.Strings())
@@ -221,11 +236,18 @@ func (g *gateway) reload(by audit.Operator) (configs.Changes, error) {
 
 // load reads the configuration file as it is now.
 func (g *gateway) load() (*configs.Config, error) {
+	if err := g.confined.allows([]configs.Path{{Name: g.cfg.File, Pos: configs.Pos{File: g.cfg.File}}}); err != nil {
+		return nil, err
+	}
 	data, err := g.file.read()
 	if err != nil {
 		return nil, err
 	}
-	return configs.Parse(g.cfg.File, data)
+	cfg, err := configs.Parse(g.cfg.File, data)
+	if err != nil {
+		return nil, err
+	}
+	return cfg, g.confined.allows(cfg.Paths())
 }
 
 // refused logs why a reload changes nothing.

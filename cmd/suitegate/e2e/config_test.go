@@ -11,6 +11,8 @@ import (
 // config is the gateway's configuration file, as far as the tests use it.
 type config struct {
 	Admin        map[string]string         `yaml:"admin"`
+	Audit        map[string]string         `yaml:"audit,omitempty"`
+	Hardening    map[string]any            `yaml:"hardening,omitempty"`
 	Log          map[string]any            `yaml:"log,omitempty"`
 	Storage      string                    `yaml:"-"`
 	Redis        string                    `yaml:"-"`       // address, instead of Storage

@@ -40,13 +40,19 @@ const patience = 30 * time.Second
 func startGateway(t *testing.T, c config, wrapper ...string) *gateway {
 	t.Helper()
 	g := launchGateway(t, c, wrapper...)
+	g.started(t, len(c.Listeners))
+	return g
+}
+
+// started waits until a gateway serves, and has it judged when the test ends.
+func (g *gateway) started(t *testing.T, listeners int) {
+	t.Helper()
 	ready := g.log.await(t, "ready", nil)
-	if ready.number("listeners") != float64(len(c.Listeners)) {
+	if ready.number("listeners") != float64(listeners) {
 		t.Fatalf("not all listeners: %v", ready)
 	}
 	g.admin = g.log.await(t, "configuration in force", nil).text("admin")
 	t.Cleanup(func() { g.finish(t) })
-	return g
 }
 
 // launchGateway runs suitegate, and waits for nothing. wrapper is a command
