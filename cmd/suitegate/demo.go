@@ -72,7 +72,7 @@ func (d *demoCommand) Run(out *console) error {
 	// Until the commands are printed, the log would only come between.
 	log, level := newLogger(out.stderr, cfg.Log)
 	level.Set(slog.LevelError)
-	server := &proxy.Server{Log: log, Metrics: metrics.New()}
+	server := &proxy.Server{Log: log, Metrics: metrics.New(), Version: buildVersion()}
 	defer server.Close()
 	addresses.release()
 	if err := server.Apply(cfg); err != nil {

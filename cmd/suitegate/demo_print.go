@@ -31,6 +31,7 @@ func (p *demo) print(out *console, file, root string) {
 	out.table("  ", [][]string{
 		{"root certificate", root},
 		{"configuration", file},
+		{"status page", "http://" + p.Admin + "/"},
 		{"metrics", "http://" + p.Admin + "/metrics"},
 	})
 	out.printf("\nPaste these into another terminal. What is behind #=> is part of the answer.\n")
