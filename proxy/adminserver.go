@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -72,9 +73,14 @@ func (a *adminServer) unbind() {
 
 // start serves handler where the last bind has bound. It returns what ends the
 // servers that are no longer wanted: they answer what they were asked.
-func (a *adminServer) start(handler http.Handler) (end func()) {
+func (a *adminServer) start(handler http.Handler, log *slog.Logger) (end func()) {
 	a.handler.Store(&handler)
 	current := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*a.handler.Load()).ServeHTTP(w, r) })
+	if s, ok := a.unix.next.(*adminSocket); ok {
+		if err := s.settle(); err != nil {
+			log.Error("the admin socket is not where it belongs", "socket", s.path, "error", err)
+		}
+	}
 	tcp, unix := a.tcp.start(&http.Server{Handler: current}), a.unix.start(&http.Server{Handler: current, ConnContext: admin.SocketContext})
 	return func() { endServers(tcp, unix) }
 }
@@ -90,9 +96,6 @@ func (e *adminEndpoint) start(server *http.Server) (old *http.Server) {
 		return old
 	}
 	server.ReadHeaderTimeout, server.IdleTimeout = 5*time.Second, time.Minute
-	if s, ok := e.next.(*adminSocket); ok {
-		s.settle()
-	}
 	e.socket, e.server, e.next = e.next, server, nil
 	go func(socket net.Listener) { _ = server.Serve(socket) }(e.socket) // ends with stop; accept errors are retried inside
 	return old
@@ -208,10 +211,15 @@ func replaceAdminSocket(path string) (net.Listener, error) {
 }
 
 // settle moves the socket's file to where it belongs, in one step.
-func (s *adminSocket) settle() {
-	if s.final != "" && os.Rename(s.path, s.final) == nil {
-		s.path, s.final = s.final, ""
+func (s *adminSocket) settle() error {
+	if s.final == "" {
+		return nil
 	}
+	if err := os.Rename(s.path, s.final); err != nil {
+		return err
+	}
+	s.path, s.final = s.final, ""
+	return nil
 }
 
 // abandoned says that nobody listens on a Unix socket whose file is there.

@@ -12,13 +12,25 @@ import (
 // (SO_REUSEPORT in socket(7)): all sockets of an address are a group, whose
 // members get the connections in turn.
 func reusable(_, _ string, socket syscall.RawConn) (err error) {
-	failed := socket.Control(func(fd uintptr) {
-		err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
-	})
+	failed := socket.Control(func(fd uintptr) { err = reusePort(int(fd), true) })
 	if failed != nil {
 		return failed
 	}
 	return err
+}
+
+func reusePort(fd int, on bool) error {
+	value := 0
+	if on {
+		value = 1
+	}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, value))
+}
+
+// share lets others bind the address of a socket that is bound already, or no
+// longer.
+func share(l net.Listener, on bool) error {
+	return control(l, func(fd int) error { return reusePort(fd, on) })
 }
 
 // undivert takes away the program that an earlier member of the group has left

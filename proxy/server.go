@@ -16,6 +16,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/suitegate/suitegate/certs"
@@ -156,6 +157,9 @@ func (s *Server) bind(next *generation) (map[string]*listener, error) {
 			continue
 		}
 		l, err := s.listen(r, open)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			l, err = s.listenBeside(r, next, err)
+		}
 		if err != nil {
 			errs = append(errs, configs.Error{Pos: next.config.Position("listeners", r.Name, "address"), Reason: bindReason(err)})
 			continue
@@ -214,7 +218,7 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	}
 	s.listeners = kept
 	s.useAudit(next, previous == nil)
-	s.departed.Go(s.admin.start(s.adminHandler()))
+	s.departed.Go(s.admin.start(s.adminHandler(), s.log()))
 	s.http01.start(next, s.log())
 	next.store.Start() // now that challenges reach it
 	if previous != nil {

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"crypto/tls"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -8,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/suitegate/suitegate/configs"
+	"github.com/suitegate/suitegate/proxy/audit"
 )
 
 func TestListensOn(t *testing.T) {
@@ -184,5 +187,54 @@ func TestTakeOverNeedsSocket(t *testing.T) {
 	g, _, _ := operated(t, func() (*configs.Config, error) { return nil, nil })
 	if status, answer := post(t, "http://"+g.AdminAddress().String()+"/takeover", "", adminTokenText); status != 403 || !strings.Contains(answer, "through admin.socket alone") {
 		t.Errorf("%d %s", status, answer)
+	}
+}
+
+// A listener moves, under its name, to an address that has the old one in it, or
+// that the old one has in it, and back. Its connections are drained where they
+// are, and a reload that is refused moves nothing.
+func TestRebind(t *testing.T) {
+	node, taken := broker(t, echo), broker(t, echo)
+	_, port, err := net.SplitHostPort(closedPort(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	on := func(address, more string) *configs.Config {
+		return parse(t, strings.Replace(one("tcp", "rabbitmq", node, ""), "127.0.0.1:0", address, 1)+more)
+	}
+	g := startWith(t, on("127.0.0.1:"+port, ""))
+	var clients []*tls.Conn
+	for i, address := range []string{":" + port, "127.0.0.1:" + port, "0.0.0.0:" + port, "localhost:" + port} {
+		conn, err := tls.Dial("tcp", "127.0.0.1:"+port, g.client())
+		if err != nil {
+			t.Fatalf("before %s: %v", address, err)
+		}
+		defer conn.Close()
+		clients = append(clients, conn)
+		refused := on(address, `  - {name: taken, address: "`+taken+`", protocol: tcp, policy: rabbitmq, upstream: broker}`+"\n")
+		if err := g.Apply(refused); err == nil || !strings.Contains(err.Error(), "cannot listen on "+taken) {
+			t.Errorf("to %s, with an address that is taken: %v", address, err)
+		}
+		changes, err := g.ApplyBy(audit.Operator{Via: audit.ViaFile}, on(address, ""))
+		if err != nil {
+			t.Fatalf("to %s: %v", address, err)
+		}
+		if len(changes) != 1 || !strings.HasSuffix(changes[0].String(), "→ "+address) {
+			t.Errorf("changes: %v", changes)
+		}
+		g.log.wait(t, i+1, func(l map[string]any) bool { return l["msg"] == "listener leaves" })
+	}
+	// Nobody gets the port by mistake.
+	if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+		l.Close()
+		t.Error("another can listen there")
+	}
+	for _, conn := range clients {
+		if _, err := conn.Write([]byte("ping")); err != nil {
+			t.Error(err)
+		}
+		if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
+			t.Error(err)
+		}
 	}
 }
