@@ -108,7 +108,7 @@ func TestRabbitMQNodeKilled(t *testing.T) {
 
 	before := p.count()
 	nodes[0].signal(syscall.SIGKILL)
-	<-nodes[0].done // whom it has accepted until now it takes along
+	refusesConnections(t, addresses[0]) // whom it accepts until then it takes along
 	killed := time.Now()
 	var slowest time.Duration
 	newcomers := 0
