@@ -3,9 +3,11 @@ package proxy
 import (
 	"bufio"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,6 +20,8 @@ type told struct {
 	source, destination string // "" where the header says nothing of them
 	authority, alpn     string
 	version, cipher     string
+	commonName          string
+	client              uint8 // flags of section 2.2.6
 }
 
 // tellingBroker echoes behind a PROXY header, and passes on what that says.
@@ -49,6 +53,8 @@ func tellingBroker(t *testing.T) (address string, heard chan told) {
 		if ssl, ok := tlvparse.FindSSL(tlvs); ok {
 			got.version, _ = ssl.SSLVersion()
 			got.cipher, _ = ssl.SSLCipher()
+			got.commonName, _ = ssl.ClientCN()
+			got.client = ssl.Client
 		}
 		heard <- got
 		_, _ = io.Copy(conn, r)
@@ -101,15 +107,15 @@ func TestProxyProtocol(t *testing.T) {
 		want         told
 	}{
 		{"v1 to v2", v1, "amqp", "v2", &tls.Config{NextProtos: []string{"amqp"}}, "AMQP\x00\x00\x09\x01",
-			told{source, destination, "localhost", "amqp", "TLSv1.3", "TLS_AES_256_GCM_SHA384"}},
+			told{source, destination, "localhost", "amqp", "TLSv1.3", "TLS_AES_256_GCM_SHA384", "", 1}},
 		{"v2 to v2, TLS 1.2", v2(0x21), "amqp", "v2", &tls.Config{MaxVersion: tls.VersionTLS12}, "AMQP\x00\x00\x09\x01",
-			told{source, destination, "localhost", "", "TLSv1.2", "ECDHE-RSA-AES256-GCM-SHA384"}},
+			told{source, destination, "localhost", "", "TLSv1.2", "ECDHE-RSA-AES256-GCM-SHA384", "", 1}},
 		{"v2 to v1", v2(0x21), "amqp", "v1", &tls.Config{}, "AMQP\x00\x00\x09\x01", told{source: source, destination: destination}},
 		{"the client says nothing", v2(0x21), "tcp", "v1", &tls.Config{}, "", told{source: source, destination: destination}},
 		{"the broker speaks first", v1, "openwire", "v2", &tls.Config{}, "",
-			told{source, destination, "localhost", "", "TLSv1.3", "TLS_AES_256_GCM_SHA384"}},
+			told{source, destination, "localhost", "", "TLSv1.3", "TLS_AES_256_GCM_SHA384", "", 1}},
 		{"a health check of the proxy's", v2(0x20), "tcp", "v1", &tls.Config{}, "", told{source: "socket", destination: "socket"}},
-		{"unknown", "PROXY UNKNOWN\r\n", "tcp", "v2", &tls.Config{}, "x", told{"socket", "socket", "localhost", "", "TLSv1.3", "TLS_AES_256_GCM_SHA384"}},
+		{"unknown", "PROXY UNKNOWN\r\n", "tcp", "v2", &tls.Config{}, "x", told{"socket", "socket", "localhost", "", "TLSv1.3", "TLS_AES_256_GCM_SHA384", "", 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			node, heard := tellingBroker(t)
@@ -144,6 +150,36 @@ func TestProxyProtocol(t *testing.T) {
 			}
 			if got := line["bytes_from_client"]; got != float64(len(tt.first)) {
 				t.Errorf("%v bytes from the client, want %d: a header is not the client's", got, len(tt.first))
+			}
+		})
+	}
+}
+
+// A broker hears of a client's certificate, whoever terminates TLS, and whether
+// it was shown in this connection or in an earlier one of the session.
+func TestProxyHeaderOfCertificates(t *testing.T) {
+	root := (&issuer{t: t}).authority("root")
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	replace(t, ca, root.pem())
+	node, heard := tellingBroker(t)
+	g := start(t, strings.Replace(withClients(node, fmt.Sprintf("mode: request, ca: %q", ca)), "]}", "], proxy_protocol: v2}", 1))
+	for _, way := range clientWays {
+		t.Run(way.name, func(t *testing.T) {
+			config := g.clientOf(way.version, way.suite)
+			const tls, shown, session = 1, 2, 4
+			for _, want := range []uint8{tls | shown | session, tls | session} {
+				if _, err := g.visit(config, root.client("sensor")); err != nil {
+					t.Fatal(err)
+				}
+				if got := <-heard; got.client != want || got.commonName != "sensor" {
+					t.Errorf("the broker hears %+v, want the flags %#x", got, want)
+				}
+			}
+			if _, err := g.visit(g.clientOf(way.version, way.suite), nil); err != nil {
+				t.Fatal(err)
+			}
+			if got := <-heard; got.client != tls || got.commonName != "" {
+				t.Errorf("the broker hears %+v of a client without a certificate", got)
 			}
 		})
 	}

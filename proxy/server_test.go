@@ -178,6 +178,7 @@ func TestShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	halfway := g.dial("front") // never sends a hello
+	l := g.listeners["front 127.0.0.1:0"]
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- g.Shutdown(ctx) }()
@@ -191,6 +192,11 @@ func TestShutdown(t *testing.T) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatal("still listening")
+		}
+	}
+	for deadline := time.Now().Add(patience); l.active.Load() != 2; time.Sleep(time.Millisecond) { // those that came to look are gone
+		if time.Now().After(deadline) {
+			t.Fatal("more connections than two")
 		}
 	}
 	if _, err := patient.Write([]byte("ping")); err != nil {
