@@ -133,7 +133,7 @@ func limitStatus(l configs.Listener) map[string]string {
 	duration("handshake_timeout", l.HandshakeTimeout)
 	duration("first_bytes_timeout", l.FirstBytesTimeout)
 	duration("idle_timeout", l.IdleTimeout)
-	duration("max_age", l.MaxAge)
+	duration("max_connection_age", l.MaxAge)
 	return limits
 }
 

@@ -15,7 +15,7 @@ import (
 
 func TestStatus(t *testing.T) {
 	node := broker(t, echo)
-	g := start(t, one("tcp", "rabbitmq", node, ", max_connections: 7, idle_timeout: 1h, handshake_rate: 100/m, deny: [203.0.113.0/24, 2001:db8::/32]"))
+	g := start(t, one("tcp", "rabbitmq", node, ", max_connections: 7, idle_timeout: 1h, max_connection_age: 24h, handshake_rate: 100/m, deny: [203.0.113.0/24, 2001:db8::/32]"))
 	g.Version = "v1.2.3" // too late for the metric, and in time for what is asked below
 
 	conn, err := g.connect("front", g.client())
@@ -55,7 +55,7 @@ func TestStatus(t *testing.T) {
 		Groups:       []string{"X25519MLKEM768", "X25519", "P-256", "P-384"},
 		Certificates: []string{"default (RSA, ECDSA-P256)"}, Clients: "off", Upstreams: map[string]string{"": "broker"},
 		Limits: map[string]string{
-			"max_connections": "7", "idle_timeout": "1h0m0s", "hello_timeout": "10s", "handshake_timeout": "10s", "first_bytes_timeout": "10s",
+			"max_connections": "7", "idle_timeout": "1h0m0s", "max_connection_age": "24h0m0s", "hello_timeout": "10s", "handshake_timeout": "10s", "first_bytes_timeout": "10s",
 			"max_handshakes": "4096", "handshake_rate": "100/m", "deny": "203.0.113.0/24, 2001:db8::/32",
 		},
 		ConnectionsActive: 1, ConnectionsTotal: 3, BytesFromClient: 4, BytesFromBackend: 4,
