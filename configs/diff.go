@@ -249,6 +249,8 @@ func textOf(v reflect.Value) string {
 func keyOf(field string) string {
 	var key strings.Builder
 	switch field {
+	case "MaxAge", "MaxAgeJitter":
+		return "max_connection_" + keyOf(strings.TrimPrefix(field, "Max"))
 	case "Redis":
 		return "storage.redis"
 	case "ReusePort":

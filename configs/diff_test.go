@@ -1,10 +1,14 @@
 package configs
 
 import (
+	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/suitegate/suitegate/policy"
 )
 
 const diffBase = `
@@ -50,6 +54,9 @@ func TestDiff(t *testing.T) {
 			"listeners.amqps.client_certificates.ca: none → dir/ca.pem", "listeners.amqps.client_certificates.allow.cn: +a",
 			"listeners.amqps.max_connections: 0 → 7", "listeners.auto: removed", "listeners.any: added",
 		}},
+		{"limits", []string{"protocol: amqp,", "protocol: amqp, handshake_rate: 100/s, max_connection_age: 24h, deny: [192.0.2.0/24],"}, []string{
+			"listeners.amqps.deny: +192.0.2.0/24", "listeners.amqps.handshake_rate: none → 100/s", "listeners.amqps.max_connection_age: 0s → 24h0m0s",
+		}},
 		{"branches", []string{"upstreams: {amqp: rabbit}", "upstreams: {mqtt: rabbit}"}, []string{"listeners.auto.upstreams.amqp: removed", "listeners.auto.upstreams.mqtt: added"}},
 		{"certificates", []string{"key: tls.key}", "key: new.key}, ocsp_stapling: false", "secret", "other", "127.0.0.1:8081", "127.0.0.1:8082"}, []string{
 			"certificates.default.files.key: dir/tls.key → dir/new.key", "certificates.default.ocsp_stapling: true → false",
@@ -78,5 +85,46 @@ func TestDiffPaths(t *testing.T) {
 		if !paths[section] {
 			t.Errorf("nothing of %s", section)
 		}
+	}
+}
+
+// The paths of a difference are made of the names of keys, since fields are named
+// by them.
+func TestDiffKeys(t *testing.T) {
+	known := make(map[string]bool)
+	eachKey(reflect.TypeFor[document](), nil, "", func(path string, _ bool) {
+		for key := range strings.SplitSeq(path, ".") {
+			known[key] = true
+		}
+	})
+	seen := make(map[reflect.Type]bool)
+	var look func(path string, typ reflect.Type)
+	look = func(path string, typ reflect.Type) {
+		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice || typ.Kind() == reflect.Map {
+			typ = typ.Elem()
+		}
+		if typ.Kind() != reflect.Struct || seen[typ] || typ.Implements(reflect.TypeFor[fmt.Stringer]()) || typ == reflect.TypeFor[policy.Suite]() {
+			return
+		}
+		seen[typ] = true
+		for i := range typ.NumField() {
+			field := typ.Field(i)
+			if !field.IsExported() || field.Type == reflect.TypeFor[Errors]() || field.Name == "File" && path == "" || field.Name == "NoStapling" {
+				continue
+			}
+			below := join(path, keyOf(field.Name))
+			if field.Type != reflect.TypeFor[Pos]() {
+				for key := range strings.SplitSeq(keyOf(field.Name), ".") {
+					if !known[key] {
+						t.Errorf("%s is no key", below)
+					}
+				}
+			}
+			look(below, field.Type)
+		}
+	}
+	look("", reflect.TypeFor[Config]())
+	if len(seen) < 15 {
+		t.Errorf("%d types looked at", len(seen))
 	}
 }

@@ -15,6 +15,19 @@ type Rate struct {
 	Per   time.Duration // a second, a minute or an hour
 }
 
+// String is the rate as it is written: "100/s".
+func (r Rate) String() string {
+	switch r.Per {
+	case time.Second:
+		return fmt.Sprintf("%d/s", r.Count)
+	case time.Minute:
+		return fmt.Sprintf("%d/m", r.Count)
+	case time.Hour:
+		return fmt.Sprintf("%d/h", r.Count)
+	}
+	return "none"
+}
+
 // ratePerTime is a Rate as it is written: a number, and the time it is for.
 type ratePerTime Rate
 
