@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -77,6 +78,29 @@ listeners: [{name: l, address: ":5671", protocol: tcp, policy: rabbitmq, upstrea
 	for line := range strings.Lines(complaints.String()) {
 		if !strings.Contains(line, "running as root") {
 			t.Errorf("it complains: %s", line)
+		}
+	}
+}
+
+// Without Landlock the gateway goes on with a warning, or does not start, at the
+// key that says so.
+func TestWithoutLandlock(t *testing.T) {
+	for mode, want := range map[string]string{"auto": "", "required": "gateway.yml:1:23: landlock: no such thing"} {
+		cfg, err := configs.Parse("gateway.yml", []byte(`hardening: {landlock: `+mode+`}
+certificates: [{name: a, self_signed: {}}]
+upstreams: {u: {nodes: ["127.0.0.1:5672"]}}
+listeners: [{name: l, address: ":5671", protocol: tcp, policy: rabbitmq, upstream: u}]
+`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		got := ""
+		if err := new(confinement).without(cfg, slog.New(slog.NewTextHandler(&log, nil)), errors.New("no such thing")); err != nil {
+			got = err.Error()
+		}
+		if got != want || (want == "") != strings.Contains(log.String(), "not confined by Landlock") {
+			t.Errorf("%s: error %q, want %q; log:\n%s", mode, got, want, &log)
 		}
 	}
 }

@@ -108,6 +108,7 @@ func requireLandlock(t *testing.T) {
 func TestHardening(t *testing.T) {
 	requireLandlock(t)
 	c := echoConfig(t)
+	c.Hardening = map[string]any{"landlock": "required"}
 	g, dir := startConfined(t, &c)
 
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", g.process.cmd.Process.Pid))
