@@ -43,7 +43,7 @@ unit:
 	$(GO) test -run '^$$' -bench 'Handshake|Relay' -benchtime 5x ./bench # that they still run
 
 e2e:
-	cd $(E2E) && $(GO) test -count=1 -timeout 10m
+	cd $(E2E) && $(GO) test -count=1 -timeout 20m
 
 ## build: the static binary, bin/suitegate
 build:

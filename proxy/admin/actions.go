@@ -37,8 +37,9 @@ type refusal struct {
 }
 
 func (s *Source) addActions(mux *http.ServeMux) {
+	guesses := newGuesses(s.Audit)
 	for pattern, action := range s.Actions {
-		mux.HandleFunc(pattern, s.change(pattern, action))
+		mux.HandleFunc(pattern, s.change(pattern, action, guesses))
 	}
 	if s.HandOver != nil {
 		mux.HandleFunc("/takeover", s.takeover)
@@ -46,13 +47,13 @@ func (s *Source) addActions(mux *http.ServeMux) {
 }
 
 // change serves an action to those who may, by POST alone.
-func (s *Source) change(pattern string, do Action) http.HandlerFunc {
+func (s *Source) change(pattern string, do Action, guesses *guesses) http.HandlerFunc {
 	who := newAuthority(s.Token)
 	return func(w http.ResponseWriter, r *http.Request) {
 		by, err := who.judge(r)
 		if err != nil {
 			if errors.Is(err, errBadToken) {
-				s.Audit.Record(audit.Entry{Action: "admin_request", By: by, Err: fmt.Errorf("%s: %w", pattern, err)})
+				guesses.record(audit.Entry{Action: "admin_request", By: by, Err: fmt.Errorf("%s: %w", pattern, err)})
 			}
 			fail(w, err)
 			return
