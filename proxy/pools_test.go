@@ -208,4 +208,12 @@ listeners:
 	if err := g.ready(); err != nil {
 		t.Errorf("ready: %v", err)
 	}
+
+	// An upstream that is gone is looked after by nobody: goleak sees to that.
+	if err := g.Apply(parse(t, one("tcp", "rabbitmq", late, ""))); err != nil {
+		t.Fatal(err)
+	}
+	if list := g.Upstreams(); len(list) != 1 || list[0].Name != "broker" {
+		t.Errorf("upstreams %+v", list)
+	}
 }

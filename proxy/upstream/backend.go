@@ -153,7 +153,7 @@ func (b *Backend) enter(state State, why error) {
 		level, message = slog.LevelWarn, "node is down"
 		attrs = append(attrs, slog.String("reason", reason(why)), slog.String("error", why.Error()))
 	} else {
-		b.upSince, b.ejections = now, 0
+		b.upSince = now
 		b.turn = 0 // it has nothing to catch up on
 	}
 	b.state, b.since, b.why = state, now, why

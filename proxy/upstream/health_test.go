@@ -454,3 +454,53 @@ func TestProbes(t *testing.T) {
 		}
 	})
 }
+
+// Rise and fall count checks in a row.
+func TestRiseAndFall(t *testing.T) {
+	for _, test := range []struct {
+		checks string // + and -
+		want   string // u, d after each
+	}{
+		{"+--+--+---", "uuuuuuuuud"},
+		{"-+-++", "ddddu"},
+		{"--+", "ddd"},
+		{"+++---+-++", "uuuuuddddu"},
+	} {
+		p := resting(RoundRobin, 1)
+		got := ""
+		for _, result := range test.checks {
+			var err error
+			if result == '-' {
+				err = errAnswer
+			}
+			p.backends[0].judge(err, Checker{Protocol: AMQP, Rise: 2, Fall: 3})
+			got += string(p.backends[0].state)[:1]
+		}
+		if got != test.want {
+			t.Errorf("%s: %s, want %s", test.checks, got, test.want)
+		}
+		if back := strings.Contains(test.want, "du"); back == p.backends[0].upSince.IsZero() {
+			t.Errorf("%s: up since %v", test.checks, p.backends[0].upSince)
+		}
+	}
+}
+
+// Nobody asks for a node that is gone.
+func TestNodeGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		p, stop := w.pool(t, Settings{Check: Checker{Protocol: TCP}}, "1.1.1.1:1", "2.2.2.2:1")
+		defer stop()
+		time.Sleep(time.Minute)
+		p.Configure(Settings{Nodes: []Node{{Address: "2.2.2.2:1"}}, Check: Checker{Protocol: TCP}})
+		synctest.Wait()
+		gone, stays := len(w.times("1.1.1.1:1")), len(w.times("2.2.2.2:1"))
+		time.Sleep(time.Minute)
+		if n := len(w.times("1.1.1.1:1")); n != gone {
+			t.Errorf("%d checks of a node that is gone", n-gone)
+		}
+		if n := len(w.times("2.2.2.2:1")); n < stays+30 {
+			t.Errorf("%d checks of the other one", n-stays)
+		}
+	})
+}

@@ -131,3 +131,25 @@ func FuzzAnswers(f *testing.F) {
 		}
 	})
 }
+
+// Checks take their leave, so that a broker's log is not full of failures.
+func TestLeave(t *testing.T) {
+	for protocol, answer := range map[Protocol]string{MQTT: "\x20\x02\x00\x00", STOMP: "CONNECTED\n\n\x00", OpenWire: openWireInfo} {
+		c := conversationOf(protocol)
+		conn := &script{Reader: strings.NewReader(answer)}
+		if err := c.hold(conn); err != nil {
+			t.Error(err)
+		}
+		if said := conn.said.String(); said != c.ask+c.leave || c.leave == "" {
+			t.Errorf("%s: said %q", protocol, said)
+		}
+	}
+}
+
+// script is a connection to a broker that knows what to say.
+type script struct {
+	io.Reader
+	said strings.Builder
+}
+
+func (s *script) Write(p []byte) (int, error) { return s.said.Write(p) }
