@@ -158,6 +158,16 @@ func (g *gateway) counted(series string) bool {
 	return strings.Contains(string(text), series+"\n")
 }
 
+// waitCounted waits until a line is among the metrics.
+func (g *gateway) waitCounted(series string) {
+	g.t.Helper()
+	for deadline := time.Now().Add(patience); !g.counted(series); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			g.t.Fatalf("not in the metrics: %s", series)
+		}
+	}
+}
+
 // logBook keeps JSON log lines.
 type logBook struct {
 	mu    sync.Mutex

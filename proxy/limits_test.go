@@ -366,11 +366,7 @@ func TestHandshakesPushOneAnotherOut(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	for deadline := time.Now().Add(patience); !g.counted(`suitegate_connections_active{listener="front"} 0`); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("connections stay")
-		}
-	}
+	g.waitCounted(`suitegate_connections_active{listener="front"} 0`)
 	l := g.listener("front")
 	if n, known := l.active.Load(), l.clients.Len(); n != 0 || known != 0 || l.flights.Len() != 0 {
 		t.Errorf("%d connections, %d clients, %d handshakes when all have left", n, known, l.flights.Len())
