@@ -76,7 +76,7 @@ func (d *demoCommand) Run(out *console) error {
 	defer server.Close()
 	addresses.release()
 	if err := server.Apply(cfg); err != nil {
-		return hintListen(err)
+		return hintStart(err)
 	}
 	level.Set(levelOf(cfg.Log))
 	plan.print(out, cfg.File, filepath.Join(cfg.Storage, certs.RootFile))

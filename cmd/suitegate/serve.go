@@ -161,7 +161,7 @@ func (g *gateway) start(cfg *configs.Config) error {
 		if g.takeover != nil {
 			g.takeover.Close() // the other one goes on
 		}
-		return hintListen(err)
+		return hintStart(err)
 	}
 	// Now that the directories to write to have been made.
 	confined, err := confine(cfg, g.log)
@@ -301,13 +301,16 @@ var (
 	errSecondSignal = errors.New("second signal")
 )
 
-// hintListen says what to do about an address that cannot be listened on.
-func hintListen(err error) error {
+// hintStart says what to do about a start that failed for a reason which the
+// mistake itself does not show.
+func hintStart(err error) error {
 	switch text := err.Error(); {
 	case errors.Is(err, syscall.EADDRINUSE), strings.Contains(text, syscall.EADDRINUSE.Error()):
 		return withHint(err, "ss -ltnp lists what listens already")
 	case errors.Is(err, syscall.EACCES), strings.Contains(text, "bind: "+syscall.EACCES.Error()):
 		return withHint(err, "ports below 1024 need CAP_NET_BIND_SERVICE")
+	case os.Geteuid() == 0 && strings.Contains(text, syscall.EACCES.Error()):
+		return withHint(err, "root gives up its power over other users' files here: run as their owner, or let root own them")
 	}
 	return err
 }
