@@ -152,8 +152,7 @@ func (g *gateway) visit(config *tls.Config, certificate *tls.Certificate) (line 
 	}
 	_ = client.CloseWrite() // an orderly end, if there is not another one already
 	conn.Close()
-	from := conn.LocalAddr().String()
-	return g.log.wait(g.t, 1, func(l map[string]any) bool { return l["msg"] == "connection" && l["client"] == from }), err
+	return g.lineOf("front", conn.LocalAddr()), err
 }
 
 func (g *gateway) clientOf(version, suite uint16) *tls.Config {

@@ -147,6 +147,15 @@ func (g *gateway) line(n int) map[string]any {
 	return g.log.wait(g.t, n, func(l map[string]any) bool { return l["msg"] == "connection" })
 }
 
+// lineOf waits for the log line of the connection of a client to a listener. The
+// listener matters: the system gives a port again to who connects elsewhere.
+func (g *gateway) lineOf(listener string, client net.Addr) map[string]any {
+	g.t.Helper()
+	return g.log.wait(g.t, 1, func(l map[string]any) bool {
+		return l["msg"] == "connection" && l["listener"] == listener && l["client"] == client.String()
+	})
+}
+
 // counted says whether a line is among the metrics.
 func (g *gateway) counted(series string) bool {
 	g.t.Helper()

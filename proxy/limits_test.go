@@ -226,7 +226,6 @@ listeners:
 		t.Run(tt.listener, func(t *testing.T) {
 			t.Parallel()
 			conn := g.dial(tt.listener)
-			from := conn.LocalAddr().String()
 			if tt.prepare != nil {
 				conn = tt.prepare(conn)
 			}
@@ -236,7 +235,7 @@ listeners:
 				}
 				time.Sleep(50 * time.Millisecond)
 			}
-			line := g.log.wait(t, 1, func(l map[string]any) bool { return l["msg"] == "connection" && l["client"] == from })
+			line := g.lineOf(tt.listener, conn.LocalAddr())
 			took := time.Duration(line["duration"].(float64))
 			if line["reason"] != tt.reason || took < tt.bound || took > tt.bound+5*time.Second {
 				t.Errorf("ended with %v after %v, want %s after %v", line["reason"], took, tt.reason, tt.bound)

@@ -160,14 +160,13 @@ func TestRefusals(t *testing.T) {
 	for _, tt := range endings {
 		t.Run(tt.name, func(t *testing.T) {
 			conn := g.dial(tt.listener)
-			from := conn.LocalAddr().String()
 			told := tt.play(t, g, conn)
 			conn.Close()
 			if !strings.Contains(string(told), tt.told) || tt.told == "" && len(told) > 0 {
 				t.Errorf("told %q, want %q", told, tt.told)
 			}
-			line := g.log.wait(t, 1, func(l map[string]any) bool { return l["msg"] == "connection" && l["client"] == from })
-			if line["reason"] != tt.reason || line["listener"] != tt.listener {
+			line := g.lineOf(tt.listener, conn.LocalAddr())
+			if line["reason"] != tt.reason {
 				t.Errorf("log line %v, want reason %s", line, tt.reason)
 			}
 			if tt.reason == "wrong_protocol" && (line["level"] != "WARN" || line["protocol"] == tt.listener) {

@@ -408,10 +408,9 @@ func (s *session) clients() (all []func(*testing.T)) {
 	refused := func(listener string, play func(*testing.T, *gateway, net.Conn) []byte) {
 		all = append(all, func(t *testing.T) {
 			conn := s.dial(listener)
-			from := conn.LocalAddr().String()
 			s.see("answers", play(t, s.gateway, conn))
 			conn.Close()
-			s.log.wait(t, 1, func(l map[string]any) bool { return l["client"] == from })
+			s.lineOf(listener, conn.LocalAddr())
 		})
 	}
 	refused("tcp", raw("GET / HTTP/1.1\r\nAuthorization: Bearer "+password+"\r\n\r\n"))

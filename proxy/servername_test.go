@@ -134,9 +134,8 @@ listeners:
 		t.Run(fmt.Sprintf("%s %q %s", tt.listener, tt.serverName, tls.VersionName(tt.version)), func(t *testing.T) {
 			config := &tls.Config{ServerName: tt.serverName, MinVersion: tt.version, MaxVersion: tt.version, InsecureSkipVerify: true}
 			conn, err := g.connect(tt.listener, config)
-			from := conn.LocalAddr().String()
 			conn.Close()
-			line := g.log.wait(t, 1, func(l map[string]any) bool { return l["msg"] == "connection" && l["client"] == from })
+			line := g.lineOf(tt.listener, conn.LocalAddr())
 			if tt.certificate == "" {
 				if err == nil || !strings.Contains(err.Error(), tt.told) || line["reason"] != "unsupported_version" ||
 					!strings.Contains(line["error"].(string), "have keys ECDSA-P256 alone: policy: unsupported_version: ") {
@@ -193,14 +192,13 @@ listeners:
 				{"tls12", helloBytes(t, tt.serverName, tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256), "tls12"},
 			} {
 				conn := g.dial(listener)
-				from := conn.LocalAddr().String()
 				if _, err := conn.Write(version.hello); err != nil {
 					t.Fatal(err)
 				}
 				answer := make([]byte, 7)
 				_, _ = conn.Read(answer) // shows below
 				conn.Close()
-				line := g.log.wait(t, 1, func(l map[string]any) bool { return l["msg"] == "connection" && l["client"] == from })
+				line := g.lineOf(listener, conn.LocalAddr())
 				alert := unrecognized
 				if want == untold && strings.HasSuffix(version.name, "1.3") {
 					alert = missing
