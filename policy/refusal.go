@@ -146,7 +146,6 @@ func (p *Policy) suites(v Version) []Suite {
 func suitesFor(v Version, ids []uint16) []uint16 {
 	var kept []uint16
 	for _, id := range ids {
-		const emptyRenegotiationSCSV = 0x00FF // RFC 5746 §3.3
 		signal := id == fallbackSCSV || id == emptyRenegotiationSCSV
 		tls13 := id>>8 == 0x13 // RFC 8446 §B.4
 		if !signal && tls13 == (v == TLS13) {
