@@ -90,9 +90,9 @@ func (g Group) forTLS13() bool {
 }
 
 // commonGroup is the first of ours of one kind that the client lists, or 0.
-func commonGroup(ours, theirs []Group, kind groupKind) Group {
+func commonGroup(ours, theirs []Group, kind groupKind, tr *tracer) Group {
 	for _, g := range ours {
-		if g.kind() == kind && slices.Contains(theirs, g) {
+		if g.kind() == kind && tr.groupOffered(g, slices.Contains(theirs, g)) {
 			return g
 		}
 	}

@@ -35,24 +35,38 @@ const fallbackSCSV = 0x5600
 //
 // The error is a [*Refusal]. Nothing is allocated for a client that is let in.
 func (p *Policy) Select(o Offer) (Decision, error) {
-	version := p.version(&o)
+	decision, refusal := p.decide(&o, nil)
+	if refusal != nil {
+		return Decision{}, refusal
+	}
+	return decision, nil
+}
+
+// decide is what [Policy.Select] and [Policy.Explain] have in common, which is
+// everything: the tracer is nil for the first.
+func (p *Policy) decide(o *Offer, tr *tracer) (Decision, *Refusal) {
+	version := p.version(o, tr)
 	if version == 0 {
-		return Decision{}, p.refuse(UnsupportedVersion, 0, &o)
+		return Decision{}, p.refuse(UnsupportedVersion, 0, o)
 	}
 	// RFC 7507 §3. What we can do at best is the measure, not what the client
 	// claims elsewhere in the hello.
-	if version != p.best() && slices.Contains(o.Suites, fallbackSCSV) {
-		return Decision{}, p.refuse(InappropriateFallback, version, &o)
+	if slices.Contains(o.Suites, fallbackSCSV) {
+		refused := version != p.best()
+		tr.fallback(version, refused)
+		if refused {
+			return Decision{}, p.refuse(InappropriateFallback, version, o)
+		}
 	}
 	var decision Decision
 	var reason Reason
 	if version == TLS13 {
-		decision, reason = p.selectTLS13(&o)
+		decision, reason = p.selectTLS13(o, tr)
 	} else {
-		decision, reason = p.selectTLS12(&o)
+		decision, reason = p.selectTLS12(o, tr)
 	}
 	if reason != "" {
-		return Decision{}, p.refuse(reason, version, &o)
+		return Decision{}, p.refuse(reason, version, o)
 	}
 	return decision, nil
 }
@@ -60,14 +74,14 @@ func (p *Policy) Select(o Offer) (Decision, error) {
 // version is the highest that both sides have, or 0. It is settled before the
 // suite: a client that speaks TLS 1.3 would take TLS 1.2 for a downgrade
 // attack (RFC 8446 §4.1.3).
-func (p *Policy) version(o *Offer) Version {
-	if len(p.TLS13) > 0 && slices.Contains(o.Versions, TLS13) {
+func (p *Policy) version(o *Offer, tr *tracer) Version {
+	if tr.version(TLS13, len(p.TLS13) > 0, slices.Contains(o.Versions, TLS13)) {
 		return TLS13
 	}
 	// Without supported_versions whatever is above TLS 1.2 means TLS 1.2
 	// (RFC 8446 §4.2.1).
 	implied := len(o.Versions) == 0 && o.LegacyVersion >= TLS12
-	if len(p.TLS12) > 0 && (implied || slices.Contains(o.Versions, TLS12)) {
+	if tr.version(TLS12, len(p.TLS12) > 0, implied || slices.Contains(o.Versions, TLS12)) {
 		return TLS12
 	}
 	return 0
@@ -81,21 +95,22 @@ func (p *Policy) best() Version {
 	return TLS12
 }
 
-func (p *Policy) selectTLS13(o *Offer) (Decision, Reason) {
+func (p *Policy) selectTLS13(o *Offer, tr *tracer) (Decision, Reason) {
 	// RFC 8446 §9.2.
 	if len(o.Groups) == 0 || len(o.Signatures) == 0 {
 		return Decision{}, MissingExtension
 	}
-	suite := slices.IndexFunc(p.TLS13, func(s Suite) bool { return slices.Contains(o.Suites, s.ID) })
+	suite := slices.IndexFunc(p.TLS13, func(s Suite) bool { return tr.offered(&s, slices.Contains(o.Suites, s.ID)) })
 	if suite < 0 {
 		return Decision{}, NoCommonSuite
 	}
-	group := p.groupTLS13(o)
+	tr.suite(&p.TLS13[suite], "")
+	group := p.groupTLS13(o, tr)
 	if group == 0 {
 		return Decision{}, NoCommonGroup
 	}
 	for _, k := range keyPreference {
-		if p.hasKey(k) && k.signs(TLS13, o.Signatures) {
+		if p.hasKey(k) && tr.key(k, TLS13, o.Signatures, k.signs(TLS13, o.Signatures)) {
 			return Decision{TLS13, p.TLS13[suite], group, k}, ""
 		}
 	}
@@ -107,11 +122,12 @@ func (p *Policy) selectTLS13(o *Offer) (Decision, Reason) {
 // (draft-ietf-tls-key-share-prediction §4). Next comes a group whose key share
 // is here already, then any. The policy's order settles the rest. 0 if there
 // is no group in common.
-func (p *Policy) groupTLS13(o *Offer) Group {
+func (p *Policy) groupTLS13(o *Offer, tr *tracer) Group {
 	var chosen Group
 	highest := -1
 	for _, g := range p.Groups {
 		if !g.forTLS13() || !slices.Contains(o.Groups, g) {
+			tr.group(g, notOffered)
 			continue
 		}
 		rank := 0
@@ -122,13 +138,17 @@ func (p *Policy) groupTLS13(o *Offer) Group {
 			rank++
 		}
 		if rank > highest {
+			tr.group(chosen, outranked)
 			chosen, highest = g, rank
+		} else {
+			tr.group(g, outranked)
 		}
 	}
+	tr.groupByRank(chosen, highest)
 	return chosen
 }
 
-func (p *Policy) selectTLS12(o *Offer) (Decision, Reason) {
+func (p *Policy) selectTLS12(o *Offer, tr *tracer) (Decision, Reason) {
 	// RFC 8422 §5.1.2. crypto/tls refuses these for every key exchange.
 	if len(o.PointFormats) > 0 && !slices.Contains(o.PointFormats, 0) {
 		return Decision{}, IncompatiblePointFormats
@@ -138,17 +158,19 @@ func (p *Policy) selectTLS12(o *Offer) (Decision, Reason) {
 	order := p.preference()
 	for i := range order {
 		s := &order[i]
-		if !slices.Contains(o.Suites, s.ID) {
+		if !tr.offered(s, slices.Contains(o.Suites, s.ID)) {
 			continue
 		}
-		group, obstacle := p.groupTLS12(s.KeyExchange, o)
+		group, obstacle := p.groupTLS12(s.KeyExchange, o, tr)
 		if obstacle == "" {
-			key, listed := p.keyTLS12(s, o)
+			key, listed := p.keyTLS12(s, o, tr)
 			if key != NoKey {
 				d := Decision{TLS12, *s, group, key}
 				if listed {
+					tr.suite(s, "")
 					return d, ""
 				}
+				tr.setAside(s, key)
 				if unlisted.Version == 0 {
 					unlisted = d
 				}
@@ -156,6 +178,7 @@ func (p *Policy) selectTLS12(o *Offer) (Decision, Reason) {
 			}
 			obstacle = NoCommonSignatureAlgorithm
 		}
+		tr.suite(s, obstacle)
 		// What stood in the way of the best suite is what to tell, unless the
 		// FFDHE groups did: they have an alert of their own.
 		if reason == NoCommonSuite || obstacle == NoCommonDHEGroup {
@@ -163,6 +186,7 @@ func (p *Policy) selectTLS12(o *Offer) (Decision, Reason) {
 		}
 	}
 	if unlisted.Version != 0 {
+		tr.takeAside(&unlisted.Suite)
 		return unlisted, ""
 	}
 	return Decision{}, reason
@@ -170,18 +194,18 @@ func (p *Policy) selectTLS12(o *Offer) (Decision, Reason) {
 
 // groupTLS12 is the group for a key exchange, 0 if it needs none, and what
 // stands in the way of the key exchange, if anything.
-func (p *Policy) groupTLS12(kx KeyExchange, o *Offer) (Group, Reason) {
+func (p *Policy) groupTLS12(kx KeyExchange, o *Offer, tr *tracer) (Group, Reason) {
 	switch kx {
 	case ECDHE:
 		// A client that lists no groups could take any (RFC 8422 §4);
 		// crypto/tls wants to see one of ours.
-		if g := commonGroup(p.Groups, o.Groups, ellipticCurve); g != 0 {
+		if g := commonGroup(p.Groups, o.Groups, ellipticCurve, tr); g != 0 {
 			return g, ""
 		}
 		return 0, NoCommonGroup
 	case DHE:
 		ours := p.ffdheGroups()
-		if g := commonGroup(ours, o.Groups, finiteField); g != 0 {
+		if g := commonGroup(ours, o.Groups, finiteField, tr); g != 0 {
 			return g, ""
 		}
 		// RFC 7919 §4: a client that lists finite field groups takes none
@@ -189,7 +213,9 @@ func (p *Policy) groupTLS12(kx KeyExchange, o *Offer) (Group, Reason) {
 		if slices.ContainsFunc(o.Groups, Group.inFFDHERange) {
 			return 0, NoCommonDHEGroup
 		}
-		return firstOfKind(ours, finiteField), ""
+		g := firstOfKind(ours, finiteField)
+		tr.groupUnasked(g)
+		return g, ""
 	}
 	return 0, ""
 }
@@ -200,20 +226,22 @@ func (p *Policy) groupTLS12(kx KeyExchange, o *Offer) (Group, Reason) {
 // An ECDSA key should lie in a group that the client lists (RFC 8422 §5.3).
 // Clients rarely insist, and crypto/tls serves such a key when it has no
 // better one; listed is false for it, so that the caller can do the same.
-func (p *Policy) keyTLS12(s *Suite, o *Offer) (key KeyType, listed bool) {
+func (p *Policy) keyTLS12(s *Suite, o *Offer, tr *tracer) (key KeyType, listed bool) {
 	if s.KeyExchange == RSAKeyExchange {
 		if p.hasKey(RSA) {
+			tr.keyDecrypts()
 			return RSA, true
 		}
 		return NoKey, false
 	}
 	for _, k := range keyPreference {
-		if k.auth() != s.Auth || !p.hasKey(k) || !k.signs(TLS12, o.Signatures) {
+		if k.auth() != s.Auth || !p.hasKey(k) || !tr.key(k, TLS12, o.Signatures, k.signs(TLS12, o.Signatures)) {
 			continue
 		}
 		if curve := k.curve(); curve == 0 || slices.Contains(o.Groups, curve) {
 			return k, true
 		}
+		tr.keyUnlisted()
 		if key == NoKey {
 			key = k
 		}

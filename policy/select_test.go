@@ -342,6 +342,12 @@ func checkSelect(t *testing.T, p *Policy, keys []KeyType, o Offer) {
 
 // anyPolicy makes a bound policy out of the registry.
 func anyPolicy(r *rand.Rand) (*Policy, []KeyType) {
+	p, keys := anyUnboundPolicy(r)
+	return bind(p, keys...), keys
+}
+
+// anyUnboundPolicy makes a policy out of the registry, and keys to bind it to.
+func anyUnboundPolicy(r *rand.Rand) (*Policy, []KeyType) {
 	p := &Policy{Name: "any"}
 	for _, s := range registry {
 		switch {
@@ -365,7 +371,7 @@ func anyPolicy(r *rand.Rand) (*Policy, []KeyType) {
 	}
 	r.Shuffle(len(p.TLS12), func(i, j int) { p.TLS12[i], p.TLS12[j] = p.TLS12[j], p.TLS12[i] })
 	r.Shuffle(len(p.Groups), func(i, j int) { p.Groups[i], p.Groups[j] = p.Groups[j], p.Groups[i] })
-	return bind(p, keys...), keys
+	return p, keys
 }
 
 func some[T any](r *rand.Rand, values ...T) []T {

@@ -50,21 +50,10 @@ type policyShowCommand struct {
 }
 
 func (p *policyShowCommand) Run(out *console) error {
-	known, err := knownPolicies(p.Config)
+	pol, err := policyNamed(p.Name, p.Config)
 	if err != nil {
 		return err
 	}
-	at := slices.IndexFunc(known, func(pol *policy.Policy) bool { return pol.Name == p.Name })
-	if at < 0 {
-		var names []string
-		for _, pol := range known {
-			names = append(names, pol.Name)
-		}
-		return withHint(fmt.Errorf("no policy is named %q", p.Name),
-			"there are: "+strings.Join(names, ", "),
-			"policies of a configuration of your own: --config FILE")
-	}
-	pol := known[at]
 	out.printf("policy %s, in the order of the server's preference\n", pol.Name)
 	out.printf("groups %s\n\n", joinStringers(pol.Groups, ", "))
 	rows := [][]string{{"VERSION", "ID", "IANA NAME", "OPENSSL NAME", "KEY EXCHANGE", "AUTH", "CIPHER", "MAC", "FORWARD SECRET"}}
@@ -83,6 +72,24 @@ func (p *policyShowCommand) Run(out *console) error {
 	}
 	out.table("", rows)
 	return nil
+}
+
+// policyNamed finds one of [knownPolicies].
+func policyNamed(name, file string) (*policy.Policy, error) {
+	known, err := knownPolicies(file)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, pol := range known {
+		if pol.Name == name {
+			return pol, nil
+		}
+		names = append(names, pol.Name)
+	}
+	return nil, withHint(fmt.Errorf("no policy is named %q", name),
+		"there are: "+strings.Join(names, ", "),
+		"policies of a configuration of your own: --config FILE")
 }
 
 // knownPolicies are the built-in policies, followed by those of the
