@@ -135,7 +135,7 @@ func (p *Pool) knows(node string) bool {
 
 func (p *Pool) drainsNode(b *Backend) bool { return p.draining[b.Address] || p.draining[b.Node] }
 
-// drains says whether all that there is drains.
+// drains says whether a node drains. If there was none to try, that is why.
 func (p *Pool) drains() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
