@@ -20,6 +20,7 @@ type commandLine struct {
 	Check   checkCommand   `cmd:"" help:"Validate a configuration and print what each listener accepts."`
 	Demo    demoCommand    `cmd:"" help:"Run a gateway with embedded brokers and print commands to try on it."`
 	Policy  policyCommand  `cmd:"" help:"Show cipher policies."`
+	Scan    scanCommand    `cmd:"" help:"Find out what a TLS server accepts, and compare it with a policy."`
 	Certs   certsCommand   `cmd:"" help:"Show certificates."`
 	Health  healthCommand  `cmd:"" help:"Ask a running gateway whether it is ready; exit 1 if it is not."`
 	Reload  reloadCommand  `cmd:"" help:"Have a running gateway reload its configuration, and print what changed."`

@@ -1,0 +1,129 @@
+package scan
+
+import (
+	"cmp"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/suitegate/suitegate/policy"
+)
+
+// Report is what a server accepts.
+type Report struct {
+	Address      string        `json:"address"`
+	ServerName   string        `json:"server_name"` // that was asked for; "" if none was
+	Versions     []Version     `json:"versions"`    // the newest first
+	Certificates []Certificate `json:"certificates"`
+	OCSPStapled  bool          `json:"ocsp_stapled"`
+	Hellos       int           `json:"hellos"` // how many it took
+	Notes        []string      `json:"notes"`  // what may have kept something hidden
+}
+
+// Version is a version that a server accepts.
+type Version struct {
+	Version    policy.Version `json:"-"`
+	Name       string         `json:"version"`    // as in "TLSv1.2"
+	Preference Preference     `json:"preference"` // "" with a single suite
+	Suites     []Suite        `json:"suites"`     // in the server's order, or by number if it has none
+	Groups     []Group        `json:"groups"`     // in the order in which the server chose them
+	DHEBits    int            `json:"dhe_bits"`   // the largest prime that was seen; 0 without DHE
+	ALPN       []string       `json:"alpn"`       // of those that were asked for
+	Extensions *Extensions    `json:"extensions"` // null where the server answers them encrypted, or knows none
+}
+
+// Preference is whose order of suites counts.
+type Preference string
+
+// Who decides.
+const (
+	ByServer Preference = "server"
+	ByClient Preference = "client"
+	Mixed    Preference = "mixed" // the server has an order, and makes exceptions
+)
+
+// Suite is a cipher suite that a server accepts.
+type Suite struct {
+	ID   uint16 `json:"-"`
+	Hex  string `json:"id"`   // as in "0xC02F"
+	Name string `json:"name"` // IANA's
+}
+
+func newSuite(id uint16) Suite {
+	return Suite{ID: id, Hex: fmt.Sprintf("0x%04X", id), Name: policy.SuiteName(id)}
+}
+
+// Group is a group that a server exchanges keys in.
+type Group struct {
+	ID   policy.Group `json:"id"`
+	Name string       `json:"name"`
+}
+
+// Extensions are those of the handshake that a server answers.
+type Extensions struct {
+	EncryptThenMAC       bool `json:"encrypt_then_mac"`       // RFC 7366
+	ExtendedMasterSecret bool `json:"extended_master_secret"` // RFC 7627
+	SecureRenegotiation  bool `json:"secure_renegotiation"`   // RFC 5746
+	SessionTickets       bool `json:"session_tickets"`        // RFC 5077
+}
+
+// Certificate is the first of a chain that a server shows before encryption
+// begins. Nothing about it is verified.
+type Certificate struct {
+	Key      string    `json:"key"` // "RSA-2048", "ECDSA-P-256", "Ed25519"
+	Subject  string    `json:"subject"`
+	Names    []string  `json:"names"`
+	Issuer   string    `json:"issuer"`
+	NotAfter time.Time `json:"not_after"`
+	Chain    int       `json:"chain"` // how many certificates, this one included
+	SHA256   string    `json:"sha256"`
+}
+
+// note writes down what answers have told by the way.
+func (r *Report) note(s *seen) {
+	r.OCSPStapled = s.stapled
+	r.Certificates, r.Notes = []Certificate{}, []string{}
+	for _, chain := range s.chains {
+		leaf, err := x509.ParseCertificate(chain[0])
+		if err != nil {
+			r.Notes = append(r.Notes, fmt.Sprintf("a certificate cannot be read: %v", err))
+			continue
+		}
+		c := Certificate{
+			Key:      keyName(leaf),
+			Subject:  leaf.Subject.String(),
+			Names:    append([]string{}, leaf.DNSNames...),
+			Issuer:   leaf.Issuer.String(),
+			NotAfter: leaf.NotAfter.UTC(),
+			Chain:    len(chain),
+			SHA256:   fmt.Sprintf("%x", sha256.Sum256(leaf.Raw)),
+		}
+		for _, ip := range leaf.IPAddresses {
+			c.Names = append(c.Names, ip.String())
+		}
+		r.Certificates = append(r.Certificates, c)
+	}
+	slices.SortFunc(r.Certificates, func(a, b Certificate) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.SHA256, b.SHA256))
+	})
+	if s.closed > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d hellos were answered by the end of the connection, twice: they count as refused, but a limit on clients would look the same", s.closed))
+	}
+	if s.failed > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d hellos were answered by alert internal_error, twice: they count as refused, but a limit on clients would look the same", s.failed))
+	}
+}
+
+func keyName(c *x509.Certificate) string {
+	switch key := c.PublicKey.(type) {
+	case *rsa.PublicKey:
+		return fmt.Sprintf("RSA-%d", key.N.BitLen())
+	case *ecdsa.PublicKey:
+		return "ECDSA-" + key.Curve.Params().Name
+	}
+	return c.PublicKeyAlgorithm.String()
+}
