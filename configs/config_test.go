@@ -246,6 +246,17 @@ dir/suitegate.yml:13:132: default_certificate: with server_name required no clie
 	}
 }
 
+// A listener can have every built-in policy, by its dated name or an alias, and
+// has it under the name that was written.
+func TestBuiltinPolicies(t *testing.T) {
+	for _, p := range policy.Builtins() {
+		cfg := mustParse(t, strings.Replace(minimal, "policy: rabbitmq", "policy: "+p.Name, 1))
+		if got := cfg.Listeners[0].Policy; got.Name != p.Name || !policy.Diff(got, p).Empty() {
+			t.Errorf("policy %s is %s", p.Name, got.Name)
+		}
+	}
+}
+
 // Anchors and aliases are plain YAML, and may be used.
 func TestAlias(t *testing.T) {
 	cfg := mustParse(t, strings.NewReplacer(

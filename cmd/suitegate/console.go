@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +19,7 @@ import (
 // Exit codes.
 const (
 	exitOK     = 0
-	exitFailed = 1 // the command was understood, and its subject refused or invalid
+	exitFailed = 1 // the command was understood, and its subject refused, invalid or different
 	exitUsage  = 2 // the command line itself was wrong
 )
 
@@ -73,8 +74,21 @@ func (c *console) table(indent string, rows [][]string) {
 	}
 }
 
+// json prints a value for programs.
+func (c *console) json(value any) error {
+	text, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return err
+	}
+	c.printf("%s\n", text)
+	return nil
+}
+
 // fail prints err with its hints, and returns the exit code that it deserves.
 func (c *console) fail(err error) int {
+	if errors.Is(err, errDifferent) {
+		return exitFailed
+	}
 	var mistakes configs.Errors
 	if errors.As(err, &mistakes) {
 		for _, mistake := range mistakes {

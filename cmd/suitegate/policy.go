@@ -11,11 +11,13 @@ import (
 
 type policyCommand struct {
 	List policyListCommand `cmd:"" help:"List the policies."`
-	Show policyShowCommand `cmd:"" help:"Show the cipher suites of a policy."`
+	Show policyShowCommand `cmd:"" help:"Show where a policy is from, its cipher suites, and what RFC 9325 says of them."`
+	Diff policyDiffCommand `cmd:"" help:"Show what sets policy B apart from policy A; exit 1 if anything does."`
 }
 
 type policyListCommand struct {
 	Config string `placeholder:"FILE" help:"List the policies of this configuration, too."`
+	JSON   bool   `help:"Print JSON, for programs."`
 }
 
 func (p *policyListCommand) Run(out *console) error {
@@ -23,8 +25,15 @@ func (p *policyListCommand) Run(out *console) error {
 	if err != nil {
 		return err
 	}
-	rows := [][]string{{"NAME", "TLS 1.3", "TLS 1.2", "FORWARD SECRET", "GROUPS"}}
+	var all []policyDetails
 	for _, pol := range known {
+		all = append(all, newPolicyDetails(pol))
+	}
+	if p.JSON {
+		return out.json(all)
+	}
+	rows := [][]string{{"NAME", "TLS 1.3", "TLS 1.2", "FORWARD SECRET", "LEFT OUT", "FROM"}}
+	for i, pol := range known {
 		suites := servedOrder(pol)
 		secret := 0
 		for _, suite := range suites {
@@ -37,7 +46,8 @@ func (p *policyListCommand) Run(out *console) error {
 			count(len(pol.TLS13), "suite"),
 			count(len(pol.TLS12), "suite"),
 			fmt.Sprintf("%d of %d", secret, len(suites)),
-			joinStringers(pol.Groups, ", "),
+			fmt.Sprint(len(all[i].LeftOut)),
+			all[i].from(),
 		})
 	}
 	out.table("", rows)
@@ -47,6 +57,7 @@ func (p *policyListCommand) Run(out *console) error {
 type policyShowCommand struct {
 	Name   string `arg:"" help:"Name of the policy."`
 	Config string `placeholder:"FILE" help:"Look among the policies of this configuration, too."`
+	JSON   bool   `help:"Print JSON, for programs."`
 }
 
 func (p *policyShowCommand) Run(out *console) error {
@@ -54,23 +65,11 @@ func (p *policyShowCommand) Run(out *console) error {
 	if err != nil {
 		return err
 	}
-	out.printf("policy %s, in the order of the server's preference\n", pol.Name)
-	out.printf("groups %s\n\n", joinStringers(pol.Groups, ", "))
-	rows := [][]string{{"VERSION", "ID", "IANA NAME", "OPENSSL NAME", "KEY EXCHANGE", "AUTH", "CIPHER", "MAC", "FORWARD SECRET"}}
-	for _, suite := range servedOrder(pol) {
-		rows = append(rows, []string{
-			versionOf(suite).String(),
-			fmt.Sprintf("0x%04X", suite.ID),
-			suite.Name,
-			suite.OpenSSLName,
-			fmt.Sprint(suite.KeyExchange),
-			fmt.Sprint(suite.Auth),
-			fmt.Sprint(suite.Cipher),
-			fmt.Sprint(suite.MAC),
-			yesNo(suite.ForwardSecret()),
-		})
+	details := newPolicyDetails(pol)
+	if p.JSON {
+		return out.json(details)
 	}
-	out.table("", rows)
+	details.print(out)
 	return nil
 }
 
@@ -80,22 +79,19 @@ func policyNamed(name, file string) (*policy.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, pol := range known {
-		if pol.Name == name {
-			return pol, nil
-		}
-		names = append(names, pol.Name)
+	at := slices.IndexFunc(known, func(pol *policy.Policy) bool { return pol.Name == name })
+	if at < 0 {
+		return nil, withHint(fmt.Errorf("no policy is named %q", name),
+			"suitegate policy list shows all names",
+			"policies of a configuration of your own: --config FILE")
 	}
-	return nil, withHint(fmt.Errorf("no policy is named %q", name),
-		"there are: "+strings.Join(names, ", "),
-		"policies of a configuration of your own: --config FILE")
+	return known[at], nil
 }
 
-// knownPolicies are the built-in policies, followed by those of the
-// configuration file, if one is given, by name.
+// knownPolicies are the built-in policies and their aliases, followed by those
+// of the configuration file, if one is given, by name.
 func knownPolicies(file string) ([]*policy.Policy, error) {
-	known := slices.Clone(policy.Builtins())
+	known := policy.Builtins()
 	if file == "" {
 		return known, nil
 	}

@@ -289,6 +289,17 @@ func TestREADMEPolicies(t *testing.T) {
 	}
 }
 
+// The catalogue is in the README, all of it and nothing else.
+func TestREADMECatalogue(t *testing.T) {
+	var names []string
+	for _, entry := range policy.Catalogue() {
+		names = append(names, entry.Policy.Name)
+	}
+	if diff := cmp.Diff(names, column(readREADME(t).table(t, "Policy catalogue", "name"), 0)); diff != "" {
+		t.Errorf("policies (-built in +README):\n%s", diff)
+	}
+}
+
 // Every command has a row, and every option that the rows name is one.
 func TestREADMECommandLine(t *testing.T) {
 	parser, err := kong.New(&commandLine{}, kong.Name("suitegate"))
