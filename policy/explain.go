@@ -48,8 +48,12 @@ func (p *Policy) Explain(have Have, o Offer) *Trace {
 }
 
 // With returns a copy of the policy with the change's suite and group, where it
-// does not have them yet, behind its own: whoever gets something else today
-// keeps it. The key is the listener's matter.
+// does not have them yet, behind its own in the order of preference. The key is
+// the listener's matter.
+//
+// It can change what others get, too: a first suite of TLS 1.3 brings those who
+// speak it there, a post-quantum group comes before any other, and a first
+// finite field group takes the place of the usual ones.
 func (p *Policy) With(c Change) *Policy {
 	changed := *p
 	if suite := c.Suite; suite.ID != 0 {

@@ -176,7 +176,7 @@ func TestExplainChange(t *testing.T) {
 	}
 }
 
-// TestChangeComesLast holds that who was served before is served the same.
+// TestChangeComesLast holds that a change is preferred to nothing.
 func TestChangeComesLast(t *testing.T) {
 	activemq := mustBuiltin(t, "activemq")
 	changed := activemq.With(Change{Suite: mustSuite(t, rsaChaCha), Group: P521})

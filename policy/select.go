@@ -126,7 +126,10 @@ func (p *Policy) groupTLS13(o *Offer, tr *tracer) Group {
 	var chosen Group
 	highest := -1
 	for _, g := range p.Groups {
-		if !g.forTLS13() || !slices.Contains(o.Groups, g) {
+		if !g.forTLS13() {
+			continue
+		}
+		if !slices.Contains(o.Groups, g) {
 			tr.group(g, notOffered)
 			continue
 		}

@@ -147,7 +147,7 @@ func (c *connection) decide() error {
 	if bound == nil {
 		return &certs.NoCertificateError{Sources: from.sources, ServerName: c.hello.ServerName}
 	}
-	if c.decision, err = bound.Select(offerOf(c.hello)); err != nil {
+	if c.decision, err = bound.Select(OfferOf(c.hello)); err != nil {
 		var refused *policy.Refusal
 		if errors.As(err, &refused) {
 			c.decision.Version = refused.Version // as far as it got
@@ -161,8 +161,8 @@ func (c *connection) decide() error {
 	return err
 }
 
-// offerOf is what policy needs to know of a hello.
-func offerOf(h *clienthello.Hello) policy.Offer {
+// OfferOf is what policy needs to know of a hello.
+func OfferOf(h *clienthello.Hello) policy.Offer {
 	return policy.Offer{
 		Versions:      as[policy.Version](h.SupportedVersions),
 		LegacyVersion: policy.Version(h.LegacyVersion),

@@ -10,9 +10,10 @@ import (
 )
 
 type policyCommand struct {
-	List policyListCommand `cmd:"" help:"List the policies."`
-	Show policyShowCommand `cmd:"" help:"Show where a policy is from, its cipher suites, and what RFC 9325 says of them."`
-	Diff policyDiffCommand `cmd:"" help:"Show what sets policy B apart from policy A; exit 1 if anything does."`
+	List    policyListCommand    `cmd:"" help:"List the policies."`
+	Show    policyShowCommand    `cmd:"" help:"Show where a policy is from, its cipher suites, and what RFC 9325 says of them."`
+	Diff    policyDiffCommand    `cmd:"" help:"Show what sets policy B apart from policy A; exit 1 if anything does."`
+	Explain policyExplainCommand `cmd:"" help:"Explain what a client gets under a policy, or why it is refused and what would admit it."`
 }
 
 type policyListCommand struct {
