@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -47,11 +46,9 @@ func (c *certsListCommand) Run(out *console) error {
 		list = append(list, newCertificateRow(s, cfg.Listeners, time.Now()))
 	}
 	if c.JSON {
-		text, err := json.MarshalIndent(slices.Concat([]certificateRow{}, list), "", "  ") // [] rather than null
-		if err != nil {
+		if err := out.json(slices.Concat([]certificateRow{}, list)); err != nil { // [] rather than null
 			return err
 		}
-		out.printf("%s\n", text)
 	} else if len(list) > 0 {
 		printCertificates(out, list)
 	}
