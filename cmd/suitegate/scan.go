@@ -111,6 +111,9 @@ func printScan(out *console, result scanResult) {
 	if result.OCSPStapled {
 		out.printf("OCSP responses are stapled\n")
 	}
+	if result.AsksClient {
+		out.printf("client certificates are asked for\n")
+	}
 	for _, note := range result.Notes {
 		out.warnf("%s", note)
 	}

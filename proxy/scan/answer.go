@@ -45,6 +45,7 @@ type answer struct {
 	dheBits    int          // length of the prime of a DHE key exchange; 0 otherwise
 	chain      [][]byte     // certificates in DER, the leaf first
 	stapled    bool         // an OCSP response came with them
+	asks       bool         // for a certificate of the client
 }
 
 // alertError is a server's refusal.
@@ -87,6 +88,8 @@ func readAnswer(r io.Reader, h *hello) (*answer, error) {
 			err = a.readCertificate(body)
 		case typeCertificateStatus:
 			a.stapled = true
+		case typeCertificateRequest:
+			a.asks = true
 		case typeServerKeyExchange:
 			err = a.readKeyExchange(body)
 		case typeServerHelloDone:

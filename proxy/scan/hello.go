@@ -11,12 +11,13 @@ const (
 	recordAlert     = 21
 	recordHandshake = 22
 
-	typeClientHello       = 1
-	typeServerHello       = 2
-	typeCertificate       = 11
-	typeServerKeyExchange = 12
-	typeServerHelloDone   = 14
-	typeCertificateStatus = 22
+	typeClientHello        = 1
+	typeServerHello        = 2
+	typeCertificate        = 11
+	typeServerKeyExchange  = 12
+	typeCertificateRequest = 13
+	typeServerHelloDone    = 14
+	typeCertificateStatus  = 22
 )
 
 // Extensions (IANA "TLS ExtensionType Values").

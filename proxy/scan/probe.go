@@ -27,13 +27,18 @@ type prober struct {
 type seen struct {
 	chains  [][][]byte // each leaf once
 	stapled bool
-	closed  int // hellos that had the connection closed, twice, and no alert
-	failed  int // hellos that had alert internal_error, twice
+	asks    bool // for a certificate of the client
+	closed  int  // hellos that had the connection closed, twice, and no alert
+	failed  int  // hellos that had alert internal_error, twice
+	silent  int  // hellos that had no answer in time, twice
 }
 
 // errRefused is the error of ask where the server accepts nothing of what a
 // hello offers.
 var errRefused = errors.New("refused")
+
+// errSilent is what refuses a whole version, for the sake of time.
+var errSilent = errors.New("no answer")
 
 // ask makes a connection for one hello. A server that refuses in a way in
 // which it may limit its clients is asked again a little later, once.
@@ -75,7 +80,8 @@ func (p *prober) ask(ctx context.Context, h *hello) (*answer, error) {
 		p.seen.closed++
 		return nil, fmt.Errorf("%w: %w", errRefused, err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, fmt.Errorf("%s gives no answer within %s", p.address, p.options.timeout())
+		p.seen.silent++
+		return nil, fmt.Errorf("%w: %w within %s", errRefused, errSilent, p.options.timeout())
 	}
 	return nil, err
 }
@@ -117,6 +123,7 @@ func isClosed(err error) bool {
 
 func (s *seen) note(a *answer) {
 	s.stapled = s.stapled || a.stapled
+	s.asks = s.asks || a.asks
 	if len(a.chain) == 0 {
 		return
 	}

@@ -20,6 +20,7 @@ type Report struct {
 	Versions     []Version     `json:"versions"`    // the newest first
 	Certificates []Certificate `json:"certificates"`
 	OCSPStapled  bool          `json:"ocsp_stapled"`
+	AsksClient   bool          `json:"client_certificate_requested"`
 	Hellos       int           `json:"hellos"` // how many it took
 	Notes        []string      `json:"notes"`  // what may have kept something hidden
 }
@@ -85,7 +86,7 @@ type Certificate struct {
 
 // note writes down what answers have told by the way.
 func (r *Report) note(s *seen) {
-	r.OCSPStapled = s.stapled
+	r.OCSPStapled, r.AsksClient = s.stapled, s.asks
 	r.Certificates, r.Notes = []Certificate{}, []string{}
 	for _, chain := range s.chains {
 		leaf, err := x509.ParseCertificate(chain[0])
@@ -110,11 +111,17 @@ func (r *Report) note(s *seen) {
 	slices.SortFunc(r.Certificates, func(a, b Certificate) int {
 		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.SHA256, b.SHA256))
 	})
-	if s.closed > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("%d hellos were answered by the end of the connection, twice: they count as refused, but a limit on clients would look the same", s.closed))
-	}
-	if s.failed > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("%d hellos were answered by alert internal_error, twice: they count as refused, but a limit on clients would look the same", s.failed))
+	for _, odd := range []struct {
+		hellos int
+		answer string
+	}{
+		{s.closed, "the end of the connection"},
+		{s.failed, "alert internal_error"},
+		{s.silent, "silence"},
+	} {
+		if odd.hellos > 0 {
+			r.Notes = append(r.Notes, fmt.Sprintf("hellos that were answered by %s, twice: %d; they count as refused, but a limit on clients would look the same", odd.answer, odd.hellos))
+		}
 	}
 }
 

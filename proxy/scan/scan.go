@@ -49,6 +49,9 @@ func Scan(ctx context.Context, address string, options Options) (*Report, error)
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	if p.asked == p.seen.silent {
+		return nil, fmt.Errorf("scan: %s gives no answer within %s", address, options.timeout())
+	}
 	r := &Report{Address: address, ServerName: options.ServerName, Versions: []Version{}, Hellos: p.asked}
 	for _, v := range found {
 		if v != nil {
@@ -115,7 +118,7 @@ func (e *elimination) ask(ctx context.Context, change func(*hello)) (*answer, er
 	a, err := e.prober.ask(ctx, &h)
 	switch {
 	case errors.Is(err, errRefused):
-		e.noVersion = errors.Is(err, alertError(alertProtocolVersion))
+		e.noVersion = errors.Is(err, alertError(alertProtocolVersion)) || errors.Is(err, errSilent)
 		return nil, nil
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)

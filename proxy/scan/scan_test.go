@@ -15,6 +15,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +24,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"github.com/suitegate/suitegate/proxy/clienthello"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -130,10 +133,19 @@ func summary(r *Report) (lines []string) {
 	for _, c := range r.Certificates {
 		lines = append(lines, fmt.Sprintf("%s %s of %d", c.Key, c.Subject, c.Chain))
 	}
+	if r.OCSPStapled {
+		lines = append(lines, "OCSP")
+	}
+	if r.AsksClient {
+		lines = append(lines, "client certificates")
+	}
 	return append(lines, r.Notes...)
 }
 
 func TestCryptoTLS(t *testing.T) {
+	stapled := rsaCertificate(t)
+	stapled.OCSPStaple = []byte("response")
+	stapled.Certificate = append(stapled.Certificate, stapled.Certificate[0]) // a chain of two
 	for name, test := range map[string]struct {
 		config *tls.Config
 		want   []string
@@ -149,12 +161,14 @@ func TestCryptoTLS(t *testing.T) {
 				CipherSuites:     []uint16{tls.TLS_RSA_WITH_RC4_128_SHA, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA},
 				CurvePreferences: []tls.CurveID{tls.CurveP521},
 				NextProtos:       []string{"mqtt"},
+				ClientAuth:       tls.RequestClientCert,
 			},
 			[]string{
 				"TLSv1.2 by server: TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 TLS_RSA_WITH_3DES_EDE_CBC_SHA TLS_RSA_WITH_RC4_128_SHA; groups P-521; dhe 0, alpn [mqtt], etm false, ems true, renegotiation true, tickets true",
 				"TLSv1.1 by server: TLS_RSA_WITH_3DES_EDE_CBC_SHA TLS_RSA_WITH_RC4_128_SHA; groups; dhe 0, alpn [mqtt], etm false, ems true, renegotiation true, tickets true",
 				"TLSv1.0 by server: TLS_RSA_WITH_3DES_EDE_CBC_SHA TLS_RSA_WITH_RC4_128_SHA; groups; dhe 0, alpn [mqtt], etm false, ems true, renegotiation true, tickets true",
 				"RSA-2048 CN=scanned of 1",
+				"client certificates",
 			},
 		},
 		"ECDSA and RSA": {
@@ -164,12 +178,13 @@ func TestCryptoTLS(t *testing.T) {
 				CipherSuites:           []uint16{tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA},
 				CurvePreferences:       []tls.CurveID{tls.X25519, tls.CurveP256},
 				SessionTicketsDisabled: true,
-				Certificates:           []tls.Certificate{ecdsaCertificate(t), rsaCertificate(t)},
+				Certificates:           []tls.Certificate{ecdsaCertificate(t), stapled},
 			},
 			[]string{
 				"TLSv1.2 by server: TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA; groups X25519 P-256; dhe 0, alpn [], etm false, ems true, renegotiation true, tickets false",
 				"ECDSA-P-256 CN=scanned of 1",
-				"RSA-2048 CN=scanned of 1",
+				"RSA-2048 CN=scanned of 2",
+				"OCSP",
 			},
 		},
 	} {
@@ -215,12 +230,34 @@ func TestLimits(t *testing.T) {
 	hellos := 0
 	shut := serve(t, func(conn net.Conn) { _, _ = conn.Write(internalError) })
 	r = scanned(t, shut, Options{Pause: time.Nanosecond, Progress: func(n int) { hellos = n }})
-	want = []string{"30 hellos were answered by alert internal_error, twice: they count as refused, but a limit on clients would look the same"}
+	want = []string{"hellos that were answered by alert internal_error, twice: 30; they count as refused, but a limit on clients would look the same"}
 	if diff := cmp.Diff(want, summary(r)); diff != "" {
 		t.Errorf("never let in: -want +got:\n%s", diff)
 	}
 	if r.Hellos != 30 || hellos != 30 {
 		t.Errorf("%d hellos, the last progress says %d", r.Hellos, hellos)
+	}
+}
+
+// A server may say nothing to what it does not know.
+func TestSilence(t *testing.T) {
+	config := &tls.Config{Certificates: []tls.Certificate{rsaCertificate(t)}, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}}
+	address := serve(t, func(conn net.Conn) {
+		hello, err := clienthello.Read(conn, clienthello.MaxSize)
+		if err != nil || slices.Contains(hello.Versions(), tls.VersionTLS13) {
+			_, _ = io.Copy(io.Discard, conn)
+			return
+		}
+		_ = tls.Server(hello.Replay(conn), config).Handshake()
+	})
+	want := []string{
+		"TLSv1.2 by : TLS_RSA_WITH_AES_128_CBC_SHA; groups; dhe 0, alpn [], etm false, ems true, renegotiation true, tickets true",
+		"RSA-2048 CN=scanned of 1",
+		"hellos that were answered by silence, twice: 1; they count as refused, but a limit on clients would look the same",
+	}
+	r := scanned(t, address, Options{Timeout: 300 * time.Millisecond, Pause: time.Nanosecond})
+	if diff := cmp.Diff(want, summary(r)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
