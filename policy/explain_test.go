@@ -14,8 +14,12 @@ import (
 func TestExplainOfGeneratedOffers(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	bySize, hopeless := make(map[int]int), 0
-	for range 3000 {
+	builtins := Builtins()
+	for i := range 3000 {
 		p, keys := anyUnboundPolicy(r)
+		if i%3 == 0 {
+			p = builtins[r.IntN(len(builtins))]
+		}
 		have, o := Have{Keys: keys}, anyOffer(r)
 		trace := p.Explain(have, o)
 
@@ -33,6 +37,9 @@ func TestExplainOfGeneratedOffers(t *testing.T) {
 		}
 		if diff := cmp.Diff(err, error(trace.Refusal)); diff != "" || trace.Decision != (Decision{}) {
 			t.Fatalf("Select refuses otherwise:\n%s\n%+v", diff, trace.Decision)
+		}
+		if i := slices.IndexFunc(trace.Steps, func(s Step) bool { return s.Topic == KeyTopic && s.Taken }); i >= 0 {
+			t.Fatalf("refused, but a key was taken: %+v", trace.Steps)
 		}
 		if trace.Change == nil {
 			hopeless++
