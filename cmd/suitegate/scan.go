@@ -46,12 +46,14 @@ func (s *scanCommand) Run(out *console) error {
 	}
 	if isTerminal(out.stderr) {
 		options.Progress = func(hellos int) { fmt.Fprintf(out.stderr, "\r%s", count(hellos, "hello")) }
-		defer fmt.Fprint(out.stderr, "\r\033[K")
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), s.Timeout,
 		withHint(fmt.Errorf("scanning %s takes longer than %s", s.Address, s.Timeout), "--timeout gives it more time"))
 	defer cancel()
 	report, err := scan.Scan(ctx, s.Address, options)
+	if options.Progress != nil {
+		fmt.Fprint(out.stderr, "\r\033[K") // nothing is left of it
+	}
 	if err != nil {
 		return err
 	}

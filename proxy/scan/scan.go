@@ -72,15 +72,15 @@ func (p *prober) version(ctx context.Context, v policy.Version) (*Version, error
 	all[0], all[common] = all[common], all[0]
 	e := &elimination{prober: p, hello: hello{version: v, groups: allGroups(), serverName: p.options.ServerName}}
 	accepted, err := e.suites(ctx, all[0])
-	if e.noVersion || err != nil {
+	if err != nil || len(accepted) == 0 && e.noVersion {
 		return nil, err
 	}
-	group, ctx2 := errgroup.WithContext(ctx)
+	group, partCtx := errgroup.WithContext(ctx)
 	found := make([][]uint16, len(all)-1)
 	for i, ids := range all[1:] {
 		part := &elimination{prober: p, hello: e.hello}
 		group.Go(func() (err error) {
-			found[i], err = part.suites(ctx2, ids)
+			found[i], err = part.suites(partCtx, ids)
 			return err
 		})
 	}
@@ -108,7 +108,7 @@ func usual(v policy.Version) uint16 {
 type elimination struct {
 	prober    *prober
 	hello     hello
-	noVersion bool // the server does not speak the version at all
+	noVersion bool // the last hello was refused for its version, not for its suites
 }
 
 // ask returns no answer, and no error, where the server refuses.

@@ -261,6 +261,23 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// A server may blame the version when it has run out of suites.
+func TestBlame(t *testing.T) {
+	config := &tls.Config{Certificates: []tls.Certificate{rsaCertificate(t)}, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}
+	address := serve(t, func(conn net.Conn) {
+		hello, err := clienthello.Read(conn, clienthello.MaxSize)
+		if err != nil || hello.Versions()[0] != tls.VersionTLS12 || !slices.Contains(hello.CipherSuites, config.CipherSuites[0]) {
+			_, _ = conn.Write([]byte{recordAlert, 3, 1, 0, 2, 2, alertProtocolVersion})
+			return
+		}
+		_ = tls.Server(hello.Replay(conn), config).Handshake()
+	})
+	r := scanned(t, address, Options{})
+	if len(r.Versions) != 1 || len(r.Versions[0].Suites) != 1 || r.Versions[0].Suites[0].ID != config.CipherSuites[0] {
+		t.Errorf("%+v", r.Versions)
+	}
+}
+
 // However a server behaves, a scan comes to an end.
 func TestNoScan(t *testing.T) {
 	for name, test := range map[string]struct {
