@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -109,7 +110,8 @@ func startBrowser(t *testing.T, admin string) *browser {
 		missing(t, "chromium-headless-shell")
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()), chromedp.DisableGPU, chromedp.WindowSize(1280, 900))
+		chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()), chromedp.DisableGPU, chromedp.WindowSize(1280, 900),
+		chromedp.ModifyCmdFunc(endsAltogether))
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // which root cannot have
 	}
@@ -123,6 +125,13 @@ func startBrowser(t *testing.T, admin string) *browser {
 	chromedp.ListenTarget(ctx, b.note)
 	b.run(t, network.Enable(), runtime.Enable(), cdplog.Enable())
 	return b
+}
+
+// endsAltogether has everything killed that the command has started: Debian's
+// chromium is a script, which would leave the browser behind.
+func endsAltogether(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 }
 
 // note takes down what the browser tells.
