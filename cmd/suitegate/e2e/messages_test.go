@@ -151,6 +151,14 @@ func (in *inbox) failure() error {
 // order.
 func (in *inbox) exchange(t *testing.T, send func(n int, body []byte) error) {
 	t.Helper()
+	if err := in.try(t, send); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// try is exchange for whoever has something to say about an error.
+func (in *inbox) try(t *testing.T, send func(n int, body []byte) error) error {
+	t.Helper()
 	begin := time.Now()
 	sent := make(chan error, 1)
 	go func() {
@@ -163,9 +171,10 @@ func (in *inbox) exchange(t *testing.T, send func(n int, body []byte) error) {
 		sent <- nil
 	}()
 	if err := in.result(sent); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	t.Logf("%d messages there and back in %v", messageCount, time.Since(begin).Round(time.Millisecond))
+	return nil
 }
 
 // destination is a name for a queue or topic that no other test uses.
