@@ -50,6 +50,9 @@ const (
 	ServerNameRequired = "required" // refuse both
 )
 
+// MaxShadow is how many shadow policies a listener can have.
+const MaxShadow = 8
+
 // MaxSize is the size in bytes of the largest file that is read.
 const MaxSize = 1 << 20
 
@@ -193,6 +196,10 @@ type Listener struct {
 	Protocol string // amqp, mqtt, stomp, openwire, websocket, auto or tcp
 	Policy   *policy.Policy
 
+	// Shadow are names of policies that every client is judged by besides, and
+	// that are not enforced, at most MaxShadow. Default: none.
+	Shadow []string
+
 	ProxyProtocol ProxyProtocol
 
 	// Certificates are names of Config.Certificates. Default: all of them.
@@ -325,6 +332,14 @@ func Parse(file string, data []byte) (*Config, error) {
 	cfg.Warnings = d.warnings.errs
 	cfg.Warnings.Sort()
 	return cfg, nil
+}
+
+// Policy is the policy of a name, built in or the user's own, or nil.
+func (c *Config) Policy(name string) *policy.Policy {
+	if builtin, ok := policy.Builtin(name); ok {
+		return builtin
+	}
+	return c.Policies[name]
 }
 
 // resolvePath joins a path of the file with the file's directory.

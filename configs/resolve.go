@@ -198,12 +198,10 @@ func (r *resolver) listener(n *yaml.Node, k *listenerKeys) {
 		SessionTickets: bool(k.SessionTickets.or(DefaultSessionTickets)),
 		Pos:            r.pos(n),
 	}
-	if name := string(k.Policy.value); r.refer(&r.policies, k.Policy) {
-		l.Policy = r.cfg.Policies[name]
-		if builtin, ok := policy.Builtin(name); ok {
-			l.Policy = builtin
-		}
+	if r.refer(&r.policies, k.Policy) {
+		l.Policy = r.cfg.Policy(string(k.Policy.value))
 	}
+	l.Shadow = r.shadow(k)
 	if k.Certificates.given() {
 		for _, c := range k.Certificates.value {
 			r.refer(&r.certificates, c)
@@ -221,6 +219,23 @@ func (r *resolver) listener(n *yaml.Node, k *listenerKeys) {
 	l.ClientCertificates = r.clientCertificates(k.ClientCertificates)
 	r.route(n, k, &l)
 	r.cfg.Listeners = append(r.cfg.Listeners, l)
+}
+
+// shadow are the policies that clients of a listener are judged by besides.
+func (r *resolver) shadow(k *listenerKeys) (names []string) {
+	for _, f := range k.Shadow.value {
+		name := string(f.value)
+		switch {
+		case !r.refer(&r.policies, f):
+		case name == string(k.Policy.value):
+			r.errorf(f.node, "shadow: %s is the policy in force", quote(name))
+		case len(names) == MaxShadow:
+			r.errorf(f.node, "shadow: more than %d policies", MaxShadow)
+		default:
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // serverName settles what clients get whose server name no certificate has.

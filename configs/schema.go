@@ -176,6 +176,7 @@ type listenerKeys struct {
 	Protocol           field[protocol]              `key:"protocol,required"`
 	ProxyProtocol      field[proxyProtocolKeys]     `key:"proxy_protocol"`
 	Policy             field[text]                  `key:"policy,required"`
+	Shadow             field[[]field[text]]         `key:"shadow,nonempty"`
 	Certificates       field[[]field[text]]         `key:"certificates,nonempty"`
 	ServerName         field[serverName]            `key:"server_name"`
 	DefaultCertificate field[text]                  `key:"default_certificate"`

@@ -42,12 +42,30 @@ func (p *Policy) Select(o Offer) (Decision, error) {
 	return decision, nil
 }
 
-// decide is what [Policy.Select] and [Policy.Explain] have in common, which is
-// everything: the tracer is nil for the first.
+// Judge is why [Policy.Select] would refuse an offer, or "" if it would not. It
+// allocates nothing, for policies that are asked about every client beside the
+// one in force.
+func (p *Policy) Judge(o *Offer) Reason {
+	_, _, reason := p.settle(o, nil)
+	return reason
+}
+
+// decide is [Policy.settle] with a refusal's words.
 func (p *Policy) decide(o *Offer, tr *tracer) (Decision, *Refusal) {
+	decision, version, reason := p.settle(o, tr)
+	if reason != "" {
+		return Decision{}, p.refuse(reason, version, o)
+	}
+	return decision, nil
+}
+
+// settle is what [Policy.Select], [Policy.Explain] and [Policy.Judge] have in
+// common, which is everything: the tracer is nil but for Explain. The version is
+// how far it came where there is a reason against the client, 0 for not that far.
+func (p *Policy) settle(o *Offer, tr *tracer) (Decision, Version, Reason) {
 	version := p.version(o, tr)
 	if version == 0 {
-		return Decision{}, p.refuse(UnsupportedVersion, 0, o)
+		return Decision{}, 0, UnsupportedVersion
 	}
 	// RFC 7507 §3. What we can do at best is the measure, not what the client
 	// claims elsewhere in the hello.
@@ -55,7 +73,7 @@ func (p *Policy) decide(o *Offer, tr *tracer) (Decision, *Refusal) {
 		refused := version != p.best()
 		tr.fallback(version, refused)
 		if refused {
-			return Decision{}, p.refuse(InappropriateFallback, version, o)
+			return Decision{}, version, InappropriateFallback
 		}
 	}
 	var decision Decision
@@ -65,10 +83,7 @@ func (p *Policy) decide(o *Offer, tr *tracer) (Decision, *Refusal) {
 	} else {
 		decision, reason = p.selectTLS12(o, tr)
 	}
-	if reason != "" {
-		return Decision{}, p.refuse(reason, version, o)
-	}
-	return decision, nil
+	return decision, version, reason
 }
 
 // version is the highest that both sides have, or 0. It is settled before the

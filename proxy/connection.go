@@ -47,6 +47,7 @@ type connection struct {
 	alpnOffered string
 	ja4         string // fingerprint of the hello
 	decision    policy.Decision
+	broken      []broken // who of the shadow policies would refuse what was decided
 	certificate certs.Certificate
 	engine      engine.Engine
 	client      sniff.Conn // the TLS connection, once the handshake is done
@@ -98,6 +99,7 @@ func (c *connection) serve() {
 			return
 		}
 	}
+	c.noteBroken()
 	client, backend := c.client, c.backend
 	c.forget()
 	options := relay.Options{Limits: c.route.relayLimits(c.start)}
@@ -108,7 +110,7 @@ func (c *connection) serve() {
 // forget lets go of what only set-up needed: a connection may stay for weeks,
 // and a hundred thousand of them at once.
 func (c *connection) forget() {
-	c.hello, c.first.Prefix = nil, nil
+	c.hello, c.first.Prefix, c.broken = nil, nil, nil
 	c.client, c.backend = nil, nil
 	c.relayed = true
 }
@@ -147,7 +149,10 @@ func (c *connection) decide() error {
 	if bound == nil {
 		return &certs.NoCertificateError{Sources: from.sources, ServerName: c.hello.ServerName}
 	}
-	if c.decision, err = bound.Select(OfferOf(c.hello)); err != nil {
+	offer := OfferOf(c.hello)
+	c.decision, err = bound.Select(offer)
+	c.judge(&offer, from.keys, err == nil)
+	if err != nil {
 		var refused *policy.Refusal
 		if errors.As(err, &refused) {
 			c.decision.Version = refused.Version // as far as it got

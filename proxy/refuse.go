@@ -38,6 +38,7 @@ var errConnectionLimit = &refusal{reason: "connection_limit", alert: alertIntern
 // refuse tells the client why in the words of the protocol that it has reached,
 // closes, and ends the connection.
 func (c *connection) refuse(err error) {
+	c.noteBroken()
 	c.handshakeOver()
 	if cause := c.flight.Err(); cause != nil {
 		err = cause // of what has failed since

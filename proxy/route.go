@@ -15,6 +15,7 @@ import (
 	"github.com/suitegate/suitegate/proxy/clientauth"
 	"github.com/suitegate/suitegate/proxy/engine"
 	"github.com/suitegate/suitegate/proxy/limits"
+	"github.com/suitegate/suitegate/proxy/shadow"
 	"github.com/suitegate/suitegate/proxy/upstream"
 )
 
@@ -35,6 +36,7 @@ type route struct {
 	clients  *clientauth.Verifier      // nil if they are asked for no certificate
 	pool     *upstream.Pool            // nil if pools decides
 	pools    map[string]*upstream.Pool // by protocol, or subprotocol of WebSocket
+	shadows  []candidate               // the same listener under its shadow policies
 
 	addresses     limits.Addresses
 	clientLimits  limits.ClientLimits
@@ -91,6 +93,9 @@ func (s *Server) build(ctx context.Context, config *configs.Config) (*generation
 	}
 	for _, r := range routes {
 		r.store = store
+		for i := range r.shadows {
+			r.shadows[i].countAs(s.Metrics)
+		}
 	}
 	return &generation{config: config, store: store, routes: routes, token: token, pools: pools}, nil
 }
@@ -112,6 +117,15 @@ func newRoutes(config *configs.Config, keys map[string][]policy.KeyType, pools m
 		if why := r.defaultServesNobody(); why != "" {
 			errs = append(errs, configs.Error{Pos: config.Position("listeners", l.Name, "default_certificate"), Reason: why})
 			continue
+		}
+		for _, name := range l.Shadow {
+			l.Policy = config.Policy(name)
+			under, err := newRoute(l, clients, config.Tickets, keys, pools)
+			if err != nil {
+				errs = append(errs, configs.Error{Pos: config.Position("listeners", l.Name, "shadow"), Reason: err.Error()})
+				continue
+			}
+			r.shadows = append(r.shadows, candidate{route: under, Candidate: shadow.Candidate{Listener: l.Name, Policy: name}})
 		}
 		routes = append(routes, r)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/suitegate/suitegate/proxy/audit"
 	"github.com/suitegate/suitegate/proxy/limits"
 	"github.com/suitegate/suitegate/proxy/metrics"
+	"github.com/suitegate/suitegate/proxy/shadow"
 )
 
 // ErrClosed is returned by [Server.Apply] after [Server.Shutdown] or
@@ -69,6 +70,7 @@ type Server struct {
 	begun     time.Time // when the first configuration was
 	failure   loadFailure
 	refused   refusals
+	shadow    shadow.Book          // who would break
 	listeners map[string]*listener // by key
 	leaving   map[*listener]context.CancelFunc
 	departed  sync.WaitGroup // goroutines that drain what is in leaving
@@ -82,6 +84,7 @@ type Server struct {
 	handedOver bool // another process has the sockets
 
 	stopExpiry context.CancelFunc // of the goroutine that warns of certificates that expire
+	stopShadow context.CancelFunc // of the goroutine that writes shadow to the storage
 }
 
 func (s *Server) log() *slog.Logger {
@@ -196,6 +199,7 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	s.keepPools(previous)
 	s.keepTickets(previous)
 	s.watchExpiry()
+	s.watchShadow(previous)
 	s.watchClientAuth(previous)
 
 	kept := make(map[string]*listener, len(next.routes))
@@ -319,6 +323,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if s.current != nil {
 		s.current.stopTickets()
 		s.stopExpiry()
+		s.stopShadow()
 		s.current.stopWatching()
 	}
 	s.mu.Unlock()

@@ -28,6 +28,7 @@ func (s *Server) status() admin.Status {
 	status := admin.Status{
 		Version: s.Version, GoVersion: runtime.Version(), State: "ready",
 		Handshakes: handshakeStatus(totals), Refusals: s.refusalStatus(totals), Certificates: s.certificateStatus(now),
+		Shadow: s.shadow.Tallies(),
 	}
 	status.Host, _ = os.Hostname() // "" where the machine has none
 	if err := s.ready(); err != nil {

@@ -31,12 +31,15 @@ func TestStatus(t *testing.T) {
 	old := g.client()
 	old.MaxVersion, old.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}
 	refused := time.Now()
-	for range 2 {
-		if _, err := g.connect("front", old); err == nil {
+	var line map[string]any
+	for n := range 2 { // one after the other: the last is the one to be shown
+		conn, err := g.connect("front", old)
+		if err == nil {
 			t.Fatal("let in")
 		}
+		conn.NetConn().Close()
+		line = g.line(n + 1) // the first connection is open
 	}
-	line := g.line(2) // the first connection is open
 
 	var s admin.Status
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {

@@ -143,8 +143,9 @@ func (c *adminClient) ask(method, path string) (status int, answer string, err e
 		return 0, "", err
 	}
 	defer response.Body.Close()
-	// Enough for a line per listener, node or mistake.
-	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	// Enough for a line per listener, node or mistake, and for all that the
+	// gateway remembers of clients.
+	body, err := io.ReadAll(io.LimitReader(response.Body, 64<<20))
 	return response.StatusCode, strings.TrimSpace(string(body)), err
 }
 

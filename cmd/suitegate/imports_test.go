@@ -35,8 +35,9 @@ proxy/proxyheader  -
 proxy/relay        -
 proxy/metrics      -
 proxy/logsink      -
-proxy/admin        policy proxy/upstream proxy/metrics proxy/audit
+proxy/admin        policy proxy/upstream proxy/metrics proxy/audit proxy/shadow
 proxy/audit        -
+proxy/shadow       -
 proxy/scan         proxy/clienthello policy
 bench              *-cmd
 `

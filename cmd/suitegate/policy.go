@@ -14,6 +14,7 @@ type policyCommand struct {
 	Show    policyShowCommand    `cmd:"" help:"Show where a policy is from, its cipher suites, and what RFC 9325 says of them."`
 	Diff    policyDiffCommand    `cmd:"" help:"Show what sets policy B apart from policy A; exit 1 if anything does."`
 	Explain policyExplainCommand `cmd:"" help:"Explain what a client gets under a policy, or why it is refused and what would admit it."`
+	Impact  policyImpactCommand  `cmd:"" help:"Ask a running gateway which clients its shadow policies would refuse."`
 }
 
 type policyListCommand struct {

@@ -27,6 +27,7 @@ import (
 	"github.com/suitegate/suitegate/proxy/admin"
 	"github.com/suitegate/suitegate/proxy/engine"
 	"github.com/suitegate/suitegate/proxy/metrics"
+	"github.com/suitegate/suitegate/proxy/shadow"
 )
 
 // The README's tables are the reference, so each is held against the code.
@@ -370,6 +371,7 @@ func TestREADMEAdmin(t *testing.T) {
 	handler := admin.Handler(admin.Source{
 		Metrics: metrics.New(),
 		Status:  func() admin.Status { return admin.Status{} },
+		Impact:  func() shadow.Impact { return shadow.Impact{} },
 		Ready:   func() error { return nil },
 		Pprof:   true,
 	})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/suitegate/suitegate/proxy/audit"
 	"github.com/suitegate/suitegate/proxy/metrics"
+	"github.com/suitegate/suitegate/proxy/shadow"
 )
 
 // Source is what a handler asks.
@@ -23,6 +24,10 @@ type Source struct {
 
 	// Status is called for each request of /status, and of the page at /.
 	Status func() Status
+
+	// Impact is called for each request of /impact: who would break by the
+	// shadow policies.
+	Impact func() shadow.Impact
 
 	// Ready returns why the gateway should get no new connections, or nil.
 	Ready func() error
@@ -62,7 +67,7 @@ func Handler(source Source) http.Handler {
 		}
 		writeText(w, http.StatusOK, "ready\n")
 	})
-	serveStatus(mux, source.Status)
+	serveStatus(mux, source.Status, source.Impact)
 	if registry := source.Metrics.Registry(); registry != nil {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	}

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/suitegate/suitegate/proxy/shadow"
 )
 
 // The page is one template and three files, and needs nothing from anywhere
@@ -21,13 +23,17 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// serveStatus adds /status and the page at / to mux.
-func serveStatus(mux *http.ServeMux, status func() Status) {
+// serveStatus adds /status, /impact and the page at / to mux.
+func serveStatus(mux *http.ServeMux, status func() Status, impact func() shadow.Impact) {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		protect(w.Header(), "")
 		writeJSON(w, http.StatusOK, status())
 	})
 	page := template.Must(template.New("page.html").Funcs(pageFuncs(time.Now)).ParseFS(pageFiles, "page/page.html"))
+	mux.HandleFunc("GET /impact", func(w http.ResponseWriter, _ *http.Request) {
+		protect(w.Header(), "")
+		writeJSON(w, http.StatusOK, impact())
+	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		var text bytes.Buffer
 		if err := page.Execute(&text, newView(status())); err != nil {

@@ -3,6 +3,7 @@ package admin
 import (
 	"time"
 
+	"github.com/suitegate/suitegate/proxy/shadow"
 	"github.com/suitegate/suitegate/proxy/upstream"
 )
 
@@ -22,6 +23,7 @@ type Status struct {
 	Policies      []Policy          `json:"policies"` // that listeners use
 	Handshakes    []Handshakes      `json:"handshakes"`
 	Refusals      []Refusals        `json:"refusals"`             // those that came last first
+	Shadow        []shadow.Tally    `json:"shadow"`               // of the shadow policies; /impact names the clients
 	Upstreams     []upstream.Status `json:"upstreams"`            // sorted by name
 	Certificates  []Certificate     `json:"certificates"`         // that are served now
 	Awaited       []string          `json:"certificates_awaited"` // entries that are still to obtain some

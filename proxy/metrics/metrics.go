@@ -22,6 +22,7 @@ type Metrics struct {
 	clients       clientMetrics
 	configuration configurationMetrics
 	process       processMetrics
+	shadow        shadowMetrics
 }
 
 // New returns handles on a fresh registry, with the Go runtime's and the
@@ -36,9 +37,10 @@ func New() *Metrics {
 		clients:       newClientMetrics(),
 		configuration: newConfigurationMetrics(),
 		process:       newProcessMetrics(),
+		shadow:        newShadowMetrics(),
 	}
 	for _, group := range []interface{ collectors() []prometheus.Collector }{
-		m.connections, m.handshakes, m.upstreams, m.certificates, m.clients, m.configuration, m.process,
+		m.connections, m.handshakes, m.upstreams, m.certificates, m.clients, m.configuration, m.process, m.shadow,
 	} {
 		m.registry.MustRegister(group.collectors()...)
 	}
