@@ -1,22 +1,16 @@
 package main
 
 import (
-	"bytes"
-	_ "embed"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
-	"text/template"
 
 	"github.com/suitegate/suitegate/certs"
-	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/proxy"
-	"github.com/suitegate/suitegate/proxy/metrics"
 )
 
 type demoCommand struct {
@@ -32,24 +26,15 @@ type demoCommand struct {
 	OpenWireBroker  string `name:"openwire-broker" placeholder:"ADDR" default:"127.0.0.1:61616" help:"Where to look for an OpenWire broker (default: ${default})."`
 }
 
-// demo is what the template of the configuration is filled with.
-type demo struct {
-	Admin     string
-	Storage   string
-	Upstreams []demoUpstream
-	Listeners []demoListener
-}
-
-type demoUpstream struct{ Name, Address, About string }
-
-type demoListener struct{ Name, Address, Protocol, Policy, Upstream string }
+// demo is what runs where.
+type demo struct{ generated }
 
 func (d *demoCommand) Run(out *console) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 
-	dir, err := d.makeDir()
+	dir, err := makeDataDir(d.Dir, "demo")
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
@@ -69,68 +54,44 @@ func (d *demoCommand) Run(out *console) error {
 		return fmt.Errorf("demo: %w", err)
 	}
 
-	// Until the commands are printed, the log would only come between.
-	log, level := newLogger(out.stderr, cfg.Log)
-	level.Set(slog.LevelError)
-	server := &proxy.Server{Log: log, Metrics: metrics.New(), Version: buildVersion()}
-	defer server.Close()
 	addresses.release()
-	if err := server.Apply(cfg); err != nil {
-		return hintStart(err)
-	}
-	level.Set(levelOf(cfg.Log))
-	plan.print(out, cfg.File, filepath.Join(cfg.Storage, certs.RootFile))
-	<-signals
-	err = server.Close() // without draining: nothing here is worth waiting for
-	out.printf("\nThe demo has ended. Its certificate is kept in %s\n", dir)
-	return err
-}
-
-// makeDir returns the demo's directory, made if it is not there.
-func (d *demoCommand) makeDir() (string, error) {
-	dir := d.Dir
-	if dir == "" {
-		data := os.Getenv("XDG_DATA_HOME")
-		if !filepath.IsAbs(data) { // as the XDG base directory specification asks
-			home, err := os.UserHomeDir()
-			if err != nil {
-				return "", withHint(err, "choose a directory with --dir")
-			}
-			data = filepath.Join(home, ".local", "share")
-		}
-		dir = filepath.Join(data, "suitegate", "demo")
-	}
-	dir, err := filepath.Abs(dir)
+	err = host(out, cfg, signals, func(*proxy.Server) error {
+		plan.print(out, cfg.File, filepath.Join(cfg.Storage, certs.RootFile))
+		return nil
+	})
 	if err != nil {
-		return "", err
+		return err
 	}
-	return dir, os.MkdirAll(dir, 0o700)
+	out.printf("\nThe demo has ended. Its certificate is kept in %s\n", dir)
+	return nil
 }
 
 // plan chooses the addresses and looks for brokers on this host.
 func (d *demoCommand) plan(addresses *reservation, dir string, brokers *embeddedBrokers) *demo {
-	plan := &demo{
+	plan := &demo{generated{
+		Command: "demo",
 		Admin:   addresses.pick("admin-address", d.AdminAddress),
 		Storage: dir,
-		Upstreams: []demoUpstream{
+		Names:   defaultNames(),
+		Upstreams: []generatedUpstream{
 			{"mqtt", brokers.mqttAddress, "embedded"},
 			{"stomp", brokers.stompAddress, "embedded"},
 		},
-		Listeners: []demoListener{
+		Listeners: []generatedListener{
 			{"mqtts", addresses.pick("mqtt-address", d.MQTTAddress), "mqtt", "rabbitmq", "mqtt"},
 			{"mqtts-activemq", addresses.pick("activemq-address", d.ActiveMQAddress), "mqtt", "activemq", "mqtt"},
 			{"stomps", addresses.pick("stomp-address", d.STOMPAddress), "stomp", "rabbitmq", "stomp"},
 		},
-	}
+	}}
 	if probeAMQP(d.AMQPBroker) {
-		plan.Upstreams = append(plan.Upstreams, demoUpstream{"amqp", d.AMQPBroker, "found on this host"})
+		plan.Upstreams = append(plan.Upstreams, generatedUpstream{"amqp", d.AMQPBroker, "found on this host"})
 		plan.Listeners = append(plan.Listeners,
-			demoListener{"amqps", addresses.pick("amqp-address", d.AMQPAddress), "amqp", "rabbitmq", "amqp"})
+			generatedListener{"amqps", addresses.pick("amqp-address", d.AMQPAddress), "amqp", "rabbitmq", "amqp"})
 	}
 	if probeOpenWire(d.OpenWireBroker) {
-		plan.Upstreams = append(plan.Upstreams, demoUpstream{"openwire", d.OpenWireBroker, "found on this host"})
+		plan.Upstreams = append(plan.Upstreams, generatedUpstream{"openwire", d.OpenWireBroker, "found on this host"})
 		plan.Listeners = append(plan.Listeners,
-			demoListener{"openwires", addresses.pick("openwire-address", d.OpenWireAddress), "openwire", "activemq", "openwire"})
+			generatedListener{"openwires", addresses.pick("openwire-address", d.OpenWireAddress), "openwire", "activemq", "openwire"})
 	}
 	return plan
 }
@@ -174,24 +135,4 @@ func (r *reservation) release() {
 		l.Close()
 	}
 	r.held = nil
-}
-
-//go:embed demo.yml.tmpl
-var demoTemplate string
-
-// config writes the plan as a configuration file, and reads it as the gateway
-// would.
-func (p *demo) config(file string) (*configs.Config, error) {
-	tmpl, err := template.New("demo.yml").Parse(demoTemplate)
-	if err != nil {
-		return nil, err
-	}
-	var text bytes.Buffer
-	if err := tmpl.Execute(&text, p); err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(file, text.Bytes(), 0o600); err != nil {
-		return nil, err
-	}
-	return configs.Parse(file, text.Bytes())
 }

@@ -35,13 +35,26 @@ func (p *demo) print(out *console, file, root string) {
 		{"metrics", "http://" + p.Admin + "/metrics"},
 	})
 	out.printf("\nPaste these into another terminal. What is behind #=> is part of the answer.\n")
-	for _, e := range p.experiments(file, root) {
+	printExperiments(out, p.experiments(file, root))
+	out.printf("\nBelow is a log line for every connection. Ctrl-C ends the demo.\n\n")
+}
+
+func printExperiments(out *console, list []experiment) {
+	for _, e := range list {
 		out.printf("\n# %s\n%s\n", e.shows, e.command)
 		for _, line := range e.prints {
 			out.printf("#=> %s\n", line)
 		}
 	}
-	out.printf("\nBelow is a log line for every connection. Ctrl-C ends the demo.\n\n")
+}
+
+// sClient is a handshake by openssl, which ends when it is done.
+func sClient(address, root, options string) string {
+	command := fmt.Sprintf("openssl s_client -brief -connect %s -CAfile %s", shellQuote(address), shellQuote(root))
+	if options != "" {
+		command += " " + options
+	}
+	return command + " </dev/null"
 }
 
 // experiments go from the first handshake to the metrics that counted them.
@@ -73,39 +86,35 @@ const (
 )
 
 func handshakeExperiments(at map[string]string, root string) []experiment {
-	sClient := func(listener, options string) string {
-		return fmt.Sprintf("openssl s_client -brief -connect %s -CAfile %s %s </dev/null",
-			at[listener], shellQuote(root), options)
-	}
 	return []experiment{
 		{
 			shows:   "TLS 1.3, accepted, and the certificate is trusted",
-			command: sClient("mqtts", "-tls1_3"),
+			command: sClient(at["mqtts"], root, "-tls1_3"),
 			prints:  []string{"Ciphersuite: TLS_AES_256_GCM_SHA384", "Verification: OK"},
 		},
 		{
 			shows:   "TLS 1.3 with a suite outside the policy, refused with handshake_failure",
-			command: sClient("mqtts", "-tls1_3 -ciphersuites TLS_CHACHA20_POLY1305_SHA256"),
+			command: sClient(at["mqtts"], root, "-tls1_3 -ciphersuites TLS_CHACHA20_POLY1305_SHA256"),
 			prints:  []string{handshakeFailure},
 		},
 		{
 			shows:   "TLS 1.2, accepted",
-			command: sClient("mqtts", "-tls1_2"),
+			command: sClient(at["mqtts"], root, "-tls1_2"),
 			prints:  []string{"Ciphersuite: ECDHE-RSA-AES256-GCM-SHA384"},
 		},
 		{
 			shows:   "TLS 1.2 without forward secrecy, refused by policy rabbitmq with handshake_failure",
-			command: sClient("mqtts", "-tls1_2 -cipher AES256-GCM-SHA384"),
+			command: sClient(at["mqtts"], root, "-tls1_2 -cipher AES256-GCM-SHA384"),
 			prints:  []string{handshakeFailure},
 		},
 		{
 			shows:   "The same offer, accepted by policy activemq",
-			command: sClient("mqtts-activemq", "-tls1_2 -cipher AES256-GCM-SHA384"),
+			command: sClient(at["mqtts-activemq"], root, "-tls1_2 -cipher AES256-GCM-SHA384"),
 			prints:  []string{"Ciphersuite: AES256-GCM-SHA384"},
 		},
 		{
 			shows:   "TLS 1.1, refused by every policy with protocol_version",
-			command: sClient("mqtts-activemq", "-tls1_1 -cipher ALL:@SECLEVEL=0"),
+			command: sClient(at["mqtts-activemq"], root, "-tls1_1 -cipher ALL:@SECLEVEL=0"),
 			prints:  []string{protocolVersion},
 		},
 	}
@@ -141,14 +150,14 @@ func foundExperiments(at map[string]string, root string) []experiment {
 	if address, ok := at["amqps"]; ok {
 		list = append(list, experiment{
 			shows:   "The AMQP broker of this host, through TLS; clients connect to amqps://" + address,
-			command: fmt.Sprintf("openssl s_client -brief -connect %s -CAfile %s </dev/null", address, shellQuote(root)),
+			command: sClient(address, root, ""),
 			prints:  []string{"Verification: OK"},
 		})
 	}
 	if address, ok := at["openwires"]; ok {
 		list = append(list, experiment{
 			shows:   "The OpenWire broker of this host, through TLS; clients connect to ssl://" + address,
-			command: fmt.Sprintf("openssl s_client -brief -connect %s -CAfile %s </dev/null", address, shellQuote(root)),
+			command: sClient(address, root, ""),
 			prints:  []string{"Verification: OK"},
 		})
 	}

@@ -16,16 +16,17 @@ func main() {
 
 // commandLine is everything that can be typed after "suitegate".
 type commandLine struct {
-	Serve   serveCommand   `cmd:"" help:"Run the gateway. SIGHUP reloads the configuration, SIGTERM and SIGINT drain."`
-	Check   checkCommand   `cmd:"" help:"Validate a configuration and print what each listener accepts."`
-	Demo    demoCommand    `cmd:"" help:"Run a gateway with embedded brokers and print commands to try on it."`
-	Policy  policyCommand  `cmd:"" help:"Show cipher policies."`
-	Scan    scanCommand    `cmd:"" help:"Find out what a TLS server accepts, and compare it with a policy."`
-	Certs   certsCommand   `cmd:"" help:"Show certificates."`
-	Health  healthCommand  `cmd:"" help:"Ask a running gateway whether it is ready; exit 1 if it is not."`
-	Reload  reloadCommand  `cmd:"" help:"Have a running gateway reload its configuration, and print what changed."`
-	Drain   drainCommand   `cmd:"" help:"Have a running gateway drain and end, as SIGTERM does."`
-	Version versionCommand `cmd:"" help:"Print the version of suitegate and of the Go it was built with."`
+	Serve     serveCommand     `cmd:"" help:"Run the gateway. SIGHUP reloads the configuration, SIGTERM and SIGINT drain."`
+	Check     checkCommand     `cmd:"" help:"Validate a configuration and print what each listener accepts."`
+	Demo      demoCommand      `cmd:"" help:"Run a gateway with embedded brokers and print commands to try on it."`
+	Policy    policyCommand    `cmd:"" help:"Show cipher policies."`
+	Scan      scanCommand      `cmd:"" help:"Find out what a TLS server accepts, and compare it with a policy."`
+	Testbench testbenchCommand `cmd:"" help:"Run a gateway with a port for each suite, and print what openssl line succeeds there and which must fail."`
+	Certs     certsCommand     `cmd:"" help:"Show certificates."`
+	Health    healthCommand    `cmd:"" help:"Ask a running gateway whether it is ready; exit 1 if it is not."`
+	Reload    reloadCommand    `cmd:"" help:"Have a running gateway reload its configuration, and print what changed."`
+	Drain     drainCommand     `cmd:"" help:"Have a running gateway drain and end, as SIGTERM does."`
+	Version   versionCommand   `cmd:"" help:"Print the version of suitegate and of the Go it was built with."`
 }
 
 // run executes one command line and returns the exit code: exitOK, exitFailed

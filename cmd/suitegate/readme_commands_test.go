@@ -32,6 +32,7 @@ var notRun = map[string]string{
 // go run has its own.)
 var servers = map[string]struct{ ready, end string }{
 	"go run ./cmd/suitegate demo": {`(Below is a log line for every connection)`, `(The demo has ended)`},
+	"suitegate testbench":         {`(Below is a log line for every connection)`, `(The test bench has ended)`},
 	"suitegate serve":             {`"msg":"(ready)"`, `(stopped, all connections had ended)`},
 }
 
@@ -46,6 +47,8 @@ func TestREADMECommands(t *testing.T) {
 		r.replace(usual, freeAddress(t))
 	}
 	r.replace("127.0.0.1:5672", r.broker)
+	_, port, _ := net.SplitHostPort(freeAddress(t)) // freeAddress has joined it
+	r.replace("1500", port[:4])                     // all ports of the test bench, which differ in the last digit
 	config := r.replacer().Replace(text.blocks(t, "yaml")[0])
 	if err := os.WriteFile(filepath.Join(r.dir, "gateway.yml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)

@@ -225,8 +225,6 @@ func cmdBroker(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[1], serve(ts, kind))
 }
 
-func echo(conn net.Conn) { _, _ = io.Copy(conn, conn) } // ends with the connection
-
 // startConnection answers a protocol header with the beginning of a
 // Connection.Start frame, as an AMQP 0-9-1 broker does.
 func startConnection(conn net.Conn) {
@@ -325,36 +323,45 @@ func cmdHangup(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(clientNamed(ts, args[0]).Close())
 }
 
-// try NAME COUNT runs every command that the demo of that name printed, and
-// holds what comes of it against what the demo promised.
+// try NAME COUNT runs every command that the process of that name printed, and
+// holds what comes of it against what it promised.
 func cmdTry(ts *testscript.TestScript, neg bool, args []string) {
 	wantArgs(ts, neg, args, 2, 2, "try NAME COUNT")
 	experiments := parseExperiments(processNamed(ts, args[0]).text())
 	if want, err := strconv.Atoi(args[1]); err != nil || len(experiments) != want {
-		ts.Fatalf("the demo printed %d commands, want %s", len(experiments), args[1])
+		ts.Fatalf("%s printed %d commands, want %s", args[0], len(experiments), args[1])
 	}
 	for _, e := range experiments {
 		shell := exec.Command("sh", "-c", e.command)
 		shell.Env = environment(ts)
 		shell.Dir = ts.MkAbs(".")
-		output, err := shell.CombinedOutput()
-		ts.Logf("# %s\n%s\n%s%v", e.shows, e.command, output, err)
-		for _, line := range e.prints {
-			if !strings.Contains(string(output), line) {
-				ts.Fatalf("%s\ndid not print %q", e.command, line)
-			}
-		}
-		if len(e.prints) == 0 && len(output) > 0 {
-			ts.Fatalf("%s\nprinted %q", e.command, output)
-		}
-		refused := slices.ContainsFunc(e.prints, func(line string) bool { return strings.Contains(line, "alert") })
-		if refused && err == nil || !refused && err != nil {
-			ts.Fatalf("%s\nended with %v", e.command, err)
-		}
+		output, err := e.run(shell)
+		ts.Logf("# %s\n%s\n%s", e.shows, e.command, output)
+		ts.Check(err)
 	}
 }
 
-// parseExperiments reads what demo.print wrote.
+// run has a shell run the command, and returns an error if what comes of it is
+// not what was promised: a command fails where an alert is.
+func (e *experiment) run(shell *exec.Cmd) (output string, err error) {
+	text, end := shell.CombinedOutput()
+	output = string(text)
+	for _, line := range e.prints {
+		if !strings.Contains(output, line) {
+			return output, fmt.Errorf("%s\ndid not print %q, but\n%s", e.command, line, output)
+		}
+	}
+	if len(e.prints) == 0 && output != "" {
+		return output, fmt.Errorf("%s\nprinted %q", e.command, output)
+	}
+	refused := slices.ContainsFunc(e.prints, func(line string) bool { return strings.Contains(line, "alert") })
+	if refused != (end != nil) {
+		return output, fmt.Errorf("%s\nended with %v", e.command, end)
+	}
+	return output, nil
+}
+
+// parseExperiments reads what printExperiments wrote.
 func parseExperiments(text string) []experiment {
 	var list []experiment
 	lines := strings.Split(text, "\n")
