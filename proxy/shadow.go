@@ -66,17 +66,31 @@ func (c *connection) noteBroken() {
 	if c.identity != nil {
 		who.Subject = c.identity.Subject
 	}
-	server := c.listener.server
-	offer := OfferOf(c.hello)
-	for _, b := range c.broken {
+	broken, offer, server := c.broken, OfferOf(c.hello), c.listener.server
+	c.broken = nil
+	note := func(p sniff.Product) {
+		if p != (sniff.Product{}) {
+			who.Identity = strings.TrimSpace(fmt.Sprintf("%s, %s %s", who.Identity, p.Name, p.Version))
+		}
+		server.noteBroken(who, broken, offer)
+	}
+	if c.backend == nil || c.first.Protocol != sniff.AMQP || !strings.HasPrefix(c.first.Variant, "0-9") {
+		note(sniff.Product{})
+		return
+	}
+	// It says what it is once the broker has begun.
+	c.client = sniff.Overhear(c.client, note)
+}
+
+func (s *Server) noteBroken(who shadow.Client, by []broken, offer policy.Offer) {
+	for _, b := range by {
 		detail := ""
 		if _, err := b.bound.Select(offer); err != nil {
 			detail = strings.TrimPrefix(err.Error(), "policy: "+string(b.reason)+": ")
 		}
 		who.Candidate, who.Reason = b.by, string(b.reason)
-		server.Metrics.ShadowClients(server.shadow.Broken(who, detail, time.Now()))
+		s.Metrics.ShadowClients(s.shadow.Broken(who, detail, time.Now()))
 	}
-	c.broken = nil
 }
 
 // countAs gives a candidate its counters.

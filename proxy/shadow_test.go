@@ -99,6 +99,55 @@ func TestShadow(t *testing.T) {
 	}
 }
 
+// TestShadowAMQP: what a client of AMQP 0-9-1 calls itself comes after the
+// broker's first word.
+func TestShadowAMQP(t *testing.T) {
+	node := broker(t, echo)
+	g := start(t, strings.Replace(fmt.Sprintf(tightening, node), "protocol: mqtt", "protocol: amqp", 1))
+	table := "\x07productS\x00\x00\x00\x05evil\x1b\x07versionS\x00\x00\x00\x051.3.2"
+	startOk := fmt.Sprintf("\x01\x00\x00\x00\x00\x00%c\x00\x0a\x00\x0b\x00\x00\x00%c%s\xce", 8+len(table), len(table), table)
+	for _, says := range []string{startOk, "\x08\x00\x00\x00\x00\x00\x00\xce", ""} {
+		client := g.client()
+		client.MaxVersion, client.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}
+		conn, err := g.connect("front", client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range []string{"AMQP\x00\x00\x09\x01", says} {
+			if _, err := io.WriteString(conn, part); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(conn, make([]byte, len(part))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		conn.Close()
+	}
+	g.waitCounted(`suitegate_shadow_verdicts_total{listener="front",policy="rabbitmq",verdict="would_refuse"} 3`)
+	g.waitCounted(`suitegate_shadow_clients_broken 4`)
+	var got []string
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		got = nil
+		seen := uint64(0)
+		for _, r := range g.impact().Clients {
+			if r.Policy == "rabbitmq" {
+				got = append(got, r.Identity)
+				seen += r.Count
+			}
+		}
+		if seen == 3 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of 3: %q", seen, got)
+		}
+	}
+	slices.Sort(got)
+	if want := []string{"amqp 0-9-1", "amqp 0-9-1, evil\x1b 1.3.2"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // impact asks the admin server.
 func (g *gateway) impact() (impact shadow.Impact) {
 	g.t.Helper()
