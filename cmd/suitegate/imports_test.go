@@ -38,6 +38,7 @@ proxy/logsink      -
 proxy/admin        policy proxy/upstream proxy/metrics proxy/audit
 proxy/audit        -
 proxy/scan         proxy/clienthello policy
+proxy/prove        proxy/scan policy
 bench              *-cmd
 `
 
