@@ -21,6 +21,7 @@ type Metrics struct {
 	certificates  certificateMetrics
 	clients       clientMetrics
 	configuration configurationMetrics
+	prove         proveMetrics
 	process       processMetrics
 }
 
@@ -35,10 +36,11 @@ func New() *Metrics {
 		certificates:  newCertificateMetrics(),
 		clients:       newClientMetrics(),
 		configuration: newConfigurationMetrics(),
+		prove:         newProveMetrics(),
 		process:       newProcessMetrics(),
 	}
 	for _, group := range []interface{ collectors() []prometheus.Collector }{
-		m.connections, m.handshakes, m.upstreams, m.certificates, m.clients, m.configuration, m.process,
+		m.connections, m.handshakes, m.upstreams, m.certificates, m.clients, m.configuration, m.prove, m.process,
 	} {
 		m.registry.MustRegister(group.collectors()...)
 	}

@@ -109,7 +109,11 @@ func Offers(serverName string) []scan.Hello {
 			add(v, ids, scan.Groups()...)
 		}
 	}
-	for _, v := range []policy.Version{policy.TLS11, policy.TLS10, policy.SSL30} {
+	old := []policy.Version{policy.TLS11, policy.TLS10}
+	if serverName == "" {
+		old = append(old, policy.SSL30) // which has no extension to say a name in
+	}
+	for _, v := range old {
 		for ids := range slices.Chunk(policy.RegisteredSuites(), chunk) {
 			add(v, ids, scan.Groups()...)
 		}

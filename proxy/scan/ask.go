@@ -27,11 +27,11 @@ type Answer struct {
 
 // Offer is what the hello means to a policy.
 func (h Hello) Offer() policy.Offer {
-	o := policy.Offer{LegacyVersion: min(h.Version, policy.TLS12), Suites: h.Suites, ServerName: h.ServerName}
+	o := policy.Offer{LegacyVersion: min(h.Version, policy.TLS12), Suites: h.Suites}
 	if h.Version == policy.SSL30 {
 		return o // it knows no extensions
 	}
-	o.Groups, o.PointFormats = h.Groups, []uint8{0}
+	o.Groups, o.PointFormats, o.ServerName = h.Groups, []uint8{0}, h.ServerName
 	if h.Version >= policy.TLS12 {
 		for _, s := range signatureSchemes {
 			o.Signatures = append(o.Signatures, policy.SignatureScheme(s))
