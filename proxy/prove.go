@@ -120,6 +120,11 @@ func Prove(ctx context.Context, config *configs.Config, version string) (*prove.
 			}
 			return all
 		}
+		conn, err := r.dialSelf(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("proxy: listener %s: %w", r.Name, err) // nobody is there
+		}
+		_ = conn.Close()
 		kinds, missing := r.clientKinds(namesOf(r.Certificates, offers), held)
 		l, err := r.prove(ctx, kinds, r.dialSelf, prove.Options{Again: time.Second})
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -32,8 +33,9 @@ type Options struct {
 	Parallel int           // connections at once; 0 means 4
 	Timeout  time.Duration // for the answer to one hello; 0 means 10 s
 
-	// Again is how long to wait before a hello with the wrong answer is sent
-	// once more, to a server that may limit its clients. Default: it is not.
+	// Again is how long to wait before a hello is sent once more that has no
+	// answer or alert internal_error, which is what a server says that limits its
+	// clients. That is done for the first few alone. Default: it is not.
 	Again time.Duration
 }
 
@@ -73,6 +75,9 @@ func few(names []string) string {
 	}
 	return strings.Join(names, "")
 }
+
+// alertInternalError is what a limit says (RFC 8446 §6.2).
+const alertInternalError = 80
 
 // chunk is how many suites a hello offers that must be refused whole.
 const chunk = 64
@@ -121,11 +126,16 @@ func Offers(serverName string) []scan.Hello {
 	return all
 }
 
+// maxAgain is how many hellos are sent twice: where more of them fail, they will
+// go on to.
+const maxAgain = 20
+
 // Run asks a target with all [Offers]. An answer that cannot be had is one that
 // differs; the error is ctx's.
 func Run(ctx context.Context, t Target, options Options) ([]Cell, error) {
 	offers := Offers(t.ServerName)
 	cells := make([]Cell, len(offers))
+	var again atomic.Int32
 	var group errgroup.Group
 	group.SetLimit(cmp.Or(options.Parallel, 4))
 	for i, h := range offers {
@@ -134,14 +144,15 @@ func Run(ctx context.Context, t Target, options Options) ([]Cell, error) {
 		}
 		group.Go(func() error {
 			cells[i] = newCell(h, t.Expect(h.Offer()))
-			cells[i].Got = t.ask(ctx, h, options)
-			if cells[i].Differs() && options.Again > 0 {
+			got, mayPass := t.ask(ctx, h, options)
+			if mayPass && options.Again > 0 && again.Add(1) <= maxAgain {
 				select {
 				case <-time.After(options.Again):
 				case <-ctx.Done():
 				}
-				cells[i].Got = t.ask(ctx, h, options)
+				got, _ = t.ask(ctx, h, options)
 			}
+			cells[i].Got = got
 			return nil
 		})
 	}
@@ -163,25 +174,26 @@ func newCell(h scan.Hello, expected scan.Answer) Cell {
 	return c
 }
 
-// ask makes a connection for one hello.
-func (t *Target) ask(ctx context.Context, h scan.Hello, options Options) string {
+// ask makes a connection for one hello. It reports whether another try may have
+// another answer.
+func (t *Target) ask(ctx context.Context, h scan.Hello, options Options) (got string, mayPass bool) {
 	timeout := cmp.Or(options.Timeout, 10*time.Second)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	conn, err := t.Dial(ctx)
 	if err != nil {
-		return "error: " + err.Error()
+		return "error: " + err.Error(), true
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	answer, err := h.Ask(conn)
 	switch {
 	case ctx.Err() != nil:
-		return "error: no answer within " + timeout.String()
+		return "error: no answer within " + timeout.String(), true
 	case err != nil:
-		return "error: " + err.Error()
+		return "error: " + err.Error(), true
 	}
-	return text(answer)
+	return text(answer), answer.Alert == alertInternalError
 }
 
 // text is an answer in words: "TLSv1.2 TLS_… X25519", or "alert 40 (handshake
