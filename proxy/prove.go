@@ -39,7 +39,7 @@ func (s *Server) prove(ctx context.Context, next *generation) (*prove.Evidence, 
 	e := newEvidence(next.config, s.Version, prove.InProcess)
 	begun := time.Now()
 	for _, r := range next.routes {
-		kinds, missing := r.clientKinds(namesOf(r.Certificates, offers), r.heldKeys)
+		kinds, missing := r.clientKinds(r.heldNames(namesOf(r.Certificates, offers)), r.heldKeys)
 		if missing != "" {
 			s.log().Warn("not proved", "listener", r.Name, "why", missing)
 		}
@@ -188,12 +188,26 @@ func (r *route) clientKinds(names []nameKeys, held func() policy.KeySet) (kinds 
 			continue // an address is no server name (RFC 6066 §3)
 		}
 		seen[n.keys] = true
-		kinds = append(kinds, clientKind{serverName: strings.Replace(n.name, "*", "suitegate-prove", 1), keys: n.keys})
+		kinds = append(kinds, clientKind{serverName: n.example(), keys: n.keys})
 	}
 	if r.ServerName != configs.ServerNameAny {
 		kinds = append(kinds, clientKind{serverName: strangeName, alert: func(policy.Offer) uint8 { return alertUnrecognizedName }})
 	}
 	return kinds, missing
+}
+
+// example is the name, or one that falls under the wildcard.
+func (n nameKeys) example() string { return strings.Replace(n.name, "*", "suitegate-prove", 1) }
+
+// heldNames are those of the names that clients can ask for now, with the keys
+// that they get: a certificate may wait for an OCSP response that it must have.
+func (r *route) heldNames(names []nameKeys) (held []nameKeys) {
+	for _, n := range names {
+		if keys, named := r.store.Match(r.Certificates, n.example()); named {
+			held = append(held, nameKeys{n.name, keys})
+		}
+	}
+	return held
 }
 
 // heldKeys are the types of key of the certificates that clients without a
