@@ -6,6 +6,7 @@
 package configs
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/netip"
@@ -95,6 +96,8 @@ type Config struct {
 
 	Tickets Tickets
 
+	Prove Prove
+
 	Certificates []Certificate             // in the file's order, at least one
 	Policies     map[string]*policy.Policy // the user's own, none named like a built-in one
 	Upstreams    map[string]Upstream       // by name
@@ -106,7 +109,11 @@ type Config struct {
 
 	root  *yaml.Node // for Position
 	paths []Path     // that stand in the file
+	sum   [sha256.Size]byte
 }
+
+// SHA256 is that of the file, in hexadecimal.
+func (c *Config) SHA256() string { return fmt.Sprintf("%x", c.sum) }
 
 // Admin is the server for metrics and health, and for changes of the gateway
 // while it runs.
@@ -321,7 +328,7 @@ func Parse(file string, data []byte) (*Config, error) {
 	d := &decoder{file: file}
 	var doc document
 	ok := d.value(nil, root, &doc)
-	cfg := &Config{File: file, root: root}
+	cfg := &Config{File: file, root: root, sum: sha256.Sum256(data)}
 	if ok && !d.stopped() {
 		resolve(d, &doc, cfg)
 	}

@@ -61,6 +61,7 @@ func TestDefaults(t *testing.T) {
 		Log:          Log{Format: "json", Level: "info", RefusalsPerMinute: 100},
 		Storage:      defaultStorage(os.Geteuid() == 0, os.Getenv),
 		DrainTimeout: 25 * time.Second,
+		Prove:        Prove{Mode: DefaultProve},
 		Hardening:    Hardening{Landlock: "auto"},
 		Tickets:      Tickets{Rotation: 12 * time.Hour, Lifetime: 24 * time.Hour},
 		Certificates: []Certificate{{
@@ -150,6 +151,7 @@ listeners:
     idle_timeout: 1h
     max_connection_age: 24h
     max_connection_age_jitter: 0%
+prove: {mode: warn, evidence: proof.json}
 hardening: {landlock: required, core_dumps: true}
 audit: {file: audit.log}
 reload: {watch: true}
@@ -164,6 +166,7 @@ restart: {reuse_port: true}
 		ReusePort:    true,
 		Storage:      "dir/state",
 		DrainTimeout: 90 * time.Second,
+		Prove:        Prove{Mode: ProveWarn, Evidence: "dir/proof.json"},
 		Hardening:    Hardening{Landlock: "required", CoreDumps: true},
 		Tickets:      Tickets{Rotation: time.Hour, Lifetime: 20 * time.Hour, Shared: true},
 		Certificates: []Certificate{

@@ -38,6 +38,9 @@ func TestDiff(t *testing.T) {
 			"admin.address: 127.0.0.1:9090 → 127.0.0.1:9091", "admin.pprof: false → true", "admin.socket: none → dir/run/s",
 			"storage: dir/state → dir/other", "drain_timeout: 25s → 1m0s",
 		}},
+		{"a proof", []string{"storage: state", "storage: state\nprove: {mode: warn, evidence: proof.json}"}, []string{
+			"prove.mode: enforce → warn", "prove.evidence: none → dir/proof.json",
+		}},
 		{"another storage", []string{"storage: state", `storage: {redis: {address: "127.0.0.1:6379", password_env: PASSWORD}}`}, []string{
 			"storage: dir/state → none", "storage.redis: added",
 		}},

@@ -49,6 +49,7 @@ func resolve(d *decoder, doc *document, cfg *Config) {
 	cfg.ReusePort = bool(doc.Restart.ReusePort.or(DefaultReusePort))
 	cfg.Watch = bool(doc.Reload.Watch.or(DefaultWatch))
 	r.tickets(doc.Tickets)
+	r.prove(doc.Prove)
 	cfg.Storage = defaultStorage(os.Geteuid() == 0, os.Getenv)
 	r.storage(doc.Storage)
 	r.admin(doc.Admin)

@@ -13,6 +13,7 @@ type document struct {
 	Restart      restartKeys                `key:"restart"`
 	Hardening    hardeningKeys              `key:"hardening"`
 	Tickets      ticketKeys                 `key:"tickets"`
+	Prove        proveKeys                  `key:"prove"`
 	Certificates []field[certificateKeys]   `key:"certificates,required,nonempty"`
 	Policies     names[policyKeys]          `key:"policies"`
 	Upstreams    names[upstreamKeys]        `key:"upstreams"`
@@ -22,6 +23,11 @@ type document struct {
 type hardeningKeys struct {
 	Landlock  field[landlockMode] `key:"landlock"`
 	CoreDumps field[toggle]       `key:"core_dumps"`
+}
+
+type proveKeys struct {
+	Mode     field[proveMode] `key:"mode"`
+	Evidence field[text]      `key:"evidence"`
 }
 
 type ticketKeys struct {

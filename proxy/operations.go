@@ -9,31 +9,35 @@ import (
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/proxy/admin"
 	"github.com/suitegate/suitegate/proxy/audit"
+	"github.com/suitegate/suitegate/proxy/prove"
 )
 
 // ApplyBy is [Server.Apply] with who does it, for the audit log. It returns what
 // it has changed; the first configuration changes nothing.
 func (s *Server) ApplyBy(by audit.Operator, config *configs.Config) (configs.Changes, error) {
-	action, changes, err := s.replace(config)
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	action, changes, evidence, err := s.replace(config)
+	s.proved(by, config, evidence, err != nil)
 	s.attempted(action, by, config.File, changes, err)
 	return changes, err
 }
 
 // replace applies a configuration. It says whether that is the start or a reload,
 // and what of the configuration before has changed.
-func (s *Server) replace(config *configs.Config) (action string, changes configs.Changes, err error) {
+func (s *Server) replace(config *configs.Config) (action string, changes configs.Changes, evidence *prove.Evidence, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.current
-	err = s.apply(config)
+	evidence, err = s.apply(config)
 	s.loadedOrNot(err)
 	switch {
 	case before == nil:
-		return "start", nil, err
+		return "start", nil, evidence, err
 	case err != nil:
-		return "reload", nil, err
+		return "reload", nil, evidence, err
 	}
-	return "reload", configs.Diff(before.config, config), nil
+	return "reload", configs.Diff(before.config, config), evidence, nil
 }
 
 // Refused takes note of a reload that did not get as far as [Server.ApplyBy]:

@@ -24,6 +24,7 @@ import (
 	"github.com/suitegate/suitegate/proxy/audit"
 	"github.com/suitegate/suitegate/proxy/limits"
 	"github.com/suitegate/suitegate/proxy/metrics"
+	"github.com/suitegate/suitegate/proxy/prove"
 	"github.com/suitegate/suitegate/proxy/shadow"
 )
 
@@ -63,6 +64,10 @@ type Server struct {
 
 	gate      limits.Gate  // to the processor, for the handshakes of all listeners
 	lingering atomic.Int64 // refused connections that wait for their alert to arrive
+
+	built func(*generation) // called in tests with what is to be proved; nil otherwise
+
+	applying sync.Mutex // held, around mu, while a configuration is applied
 
 	mu        sync.Mutex // held while the configuration changes, and to read what follows
 	current   *generation
@@ -124,14 +129,34 @@ func (s *Server) loadedOrNot(err error) {
 	}
 }
 
-func (s *Server) apply(config *configs.Config) error {
+// apply does so with s.mu held, but for the time of the proof, in which nothing
+// has changed yet: whoever asks for the state does not wait for it.
+func (s *Server) apply(config *configs.Config) (*prove.Evidence, error) {
 	if s.closed {
-		return ErrClosed
+		return nil, ErrClosed
 	}
 	next, err := s.build(context.Background(), config)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	if s.built != nil {
+		s.built(next)
+	}
+	s.mu.Unlock()
+	evidence, err := s.prove(context.Background(), next)
+	s.mu.Lock()
+	if err == nil && s.closed {
+		err = ErrClosed
+	}
+	if err != nil {
+		_ = next.close() // err is why
+		return evidence, err
+	}
+	return evidence, s.install(next)
+}
+
+// install makes a generation the current one, or leaves everything as it was.
+func (s *Server) install(next *generation) error {
 	if err := s.openTickets(next); err != nil {
 		_ = next.close() // err is why
 		return err

@@ -39,6 +39,7 @@ proxy/admin        policy proxy/upstream proxy/metrics proxy/audit proxy/shadow
 proxy/audit        -
 proxy/shadow       -
 proxy/scan         proxy/clienthello policy
+proxy/prove        proxy/scan policy
 bench              *-cmd
 `
 

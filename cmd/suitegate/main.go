@@ -21,6 +21,7 @@ type commandLine struct {
 	Demo      demoCommand      `cmd:"" help:"Run a gateway with embedded brokers and print commands to try on it."`
 	Policy    policyCommand    `cmd:"" help:"Show cipher policies."`
 	Scan      scanCommand      `cmd:"" help:"Find out what a TLS server accepts, and compare it with a policy."`
+	Prove     proveCommand     `cmd:"" help:"Ask the listeners of a running gateway with every version, suite and group, and compare the answers with their policies."`
 	Testbench testbenchCommand `cmd:"" help:"Run a gateway with a port for each suite, and print what openssl line succeeds there and which must fail."`
 	Certs     certsCommand     `cmd:"" help:"Show certificates."`
 	Health    healthCommand    `cmd:"" help:"Ask a running gateway whether it is ready; exit 1 if it is not."`

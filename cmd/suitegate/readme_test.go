@@ -161,6 +161,7 @@ func TestREADMEConfiguration(t *testing.T) {
 		"drain_timeout":                             configs.DefaultDrainTimeout.String(),
 		"restart.reuse_port":                        strconv.FormatBool(configs.DefaultReusePort),
 		"reload.watch":                              strconv.FormatBool(configs.DefaultWatch),
+		"prove.mode":                                configs.DefaultProve,
 		"tickets.rotation":                          strings.TrimSuffix(configs.DefaultTicketRotation.String(), "0m0s"),
 		"tickets.shared":                            strconv.FormatBool(configs.DefaultTicketsShared),
 		"tickets.lifetime":                          strings.TrimSuffix(configs.DefaultTicketLifetime.String(), "0m0s"),

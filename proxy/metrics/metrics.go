@@ -21,6 +21,7 @@ type Metrics struct {
 	certificates  certificateMetrics
 	clients       clientMetrics
 	configuration configurationMetrics
+	prove         proveMetrics
 	process       processMetrics
 	shadow        shadowMetrics
 }
@@ -36,11 +37,12 @@ func New() *Metrics {
 		certificates:  newCertificateMetrics(),
 		clients:       newClientMetrics(),
 		configuration: newConfigurationMetrics(),
+		prove:         newProveMetrics(),
 		process:       newProcessMetrics(),
 		shadow:        newShadowMetrics(),
 	}
 	for _, group := range []interface{ collectors() []prometheus.Collector }{
-		m.connections, m.handshakes, m.upstreams, m.certificates, m.clients, m.configuration, m.process, m.shadow,
+		m.connections, m.handshakes, m.upstreams, m.certificates, m.clients, m.configuration, m.prove, m.process, m.shadow,
 	} {
 		m.registry.MustRegister(group.collectors()...)
 	}

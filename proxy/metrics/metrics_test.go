@@ -62,6 +62,8 @@ func TestNamesArePinned(t *testing.T) {
 	m.ClientCRLs(map[string]time.Time{"amqps": time.Unix(1700000002, 0)})
 	m.StorageFailed("store", "full")
 	m.AuditFailed()
+	m.Proved("amqps", 1032, 2)
+	m.ProofTook(time.Second / 2)
 	m.LogLineDropped("full")
 
 	want := `
@@ -131,6 +133,16 @@ suitegate_log_lines_dropped_total{cause="full"} 1
 # HELP suitegate_panics_total Panics that closed one connection each. Always a defect: report it.
 # TYPE suitegate_panics_total counter
 suitegate_panics_total 1
+# HELP suitegate_prove_as_policy 1 if the listener gave every answer that its policy says in the newest proof, else 0.
+# TYPE suitegate_prove_as_policy gauge
+suitegate_prove_as_policy{listener="amqps"} 0
+# HELP suitegate_prove_duration_seconds How long the newest proof of all listeners took.
+# TYPE suitegate_prove_duration_seconds gauge
+suitegate_prove_duration_seconds 0.5
+# HELP suitegate_prove_offers_total Offers that the gateway has made to its own listeners.
+# TYPE suitegate_prove_offers_total counter
+suitegate_prove_offers_total{listener="amqps",result="as_policy"} 1030
+suitegate_prove_offers_total{listener="amqps",result="differs"} 2
 # HELP suitegate_ready 1 while the gateway wants new connections, as /readyz says, else 0.
 # TYPE suitegate_ready gauge
 suitegate_ready 1

@@ -1,0 +1,299 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/suitegate/suitegate/certs"
+	"github.com/suitegate/suitegate/configs"
+	"github.com/suitegate/suitegate/policy"
+	"github.com/suitegate/suitegate/proxy/audit"
+	"github.com/suitegate/suitegate/proxy/prove"
+	"github.com/suitegate/suitegate/proxy/proxyheader"
+	"github.com/suitegate/suitegate/proxy/scan"
+)
+
+// prove asks every listener of a generation, before anything of it is in force,
+// what its policy says that clients get. The hellos take the way of every
+// client's through readHello, decide and handshake, over connections within the
+// process: they pass no limit, and nothing counts or logs them.
+//
+// The error has the position of each policy that is not what its listener does,
+// where that is to be an error.
+func (s *Server) prove(ctx context.Context, next *generation) (*prove.Evidence, error) {
+	mode := next.config.Prove.Mode
+	if mode == configs.ProveOff {
+		return nil, nil
+	}
+	var answering sync.WaitGroup
+	defer answering.Wait()
+	offers := storedOffers(next.store.Certificates())
+	e := newEvidence(next.config, s.Version, prove.InProcess)
+	begun := time.Now()
+	for _, r := range next.routes {
+		kinds, missing := r.clientKinds(r.heldNames(namesOf(r.Certificates, offers)), r.heldKeys)
+		if missing != "" {
+			s.log().Warn("not proved", "listener", r.Name, "why", missing)
+		}
+		dial := func(ctx context.Context) (net.Conn, error) {
+			client, server := net.Pipe()
+			answering.Go(func() { s.answerOwn(ctx, r, server) })
+			return client, nil
+		}
+		l, err := r.prove(ctx, kinds, dial, prove.Options{})
+		if err != nil {
+			return nil, err
+		}
+		if missing != "" {
+			l.NotProved = append(l.NotProved, missing)
+		}
+		s.Metrics.Proved(r.Name, l.Offers(), len(l.Differences()))
+		e.Listeners = append(e.Listeners, l)
+	}
+	s.Metrics.ProofTook(time.Since(begun))
+	if err := e.Seal(); err != nil {
+		return nil, err
+	}
+	if errs := differences(next.config, e); len(errs) > 0 {
+		if mode == configs.ProveEnforce {
+			return e, errs
+		}
+		for _, err := range errs {
+			s.log().Warn(err.Reason, "position", err.Pos.String())
+		}
+	}
+	return e, nil
+}
+
+// answerOwn is connection.serve for a connection of the gateway's own, as far as
+// the handshake, which its client never ends.
+func (s *Server) answerOwn(ctx context.Context, r *route, socket net.Conn) {
+	defer func() {
+		if recover() != nil { // it ends the connection, which is a wrong answer
+			s.Metrics.Panicked()
+		}
+		_ = socket.Close()
+	}()
+	own := *r // without the patience for slow clients, or the lack of it
+	own.shadows = nil
+	own.HelloTimeout, own.HandshakeTimeout = time.Minute, time.Minute
+	c := newConnection(&listener{server: s, running: ctx}, &own, socket)
+	for _, stage := range []func(*connection) error{(*connection).readHello, (*connection).decide, (*connection).handshake} {
+		if err := stage(c); err != nil {
+			c.tell(err)
+			return
+		}
+	}
+}
+
+// Prove asks the listeners of a configuration at their addresses, where a
+// gateway runs that has it. It is a client like any other there: it is logged,
+// counted and limited.
+func Prove(ctx context.Context, config *configs.Config, version string) (*prove.Evidence, error) {
+	stored, err := Certificates(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	offers, keys := make(map[string]certs.Offer), make(map[string][]policy.KeyType)
+	for _, c := range stored {
+		keys[c.Source] = append(keys[c.Source], c.Key)
+		if c.Leaf != nil {
+			addOffer(offers, c.Source, c.Key, c.Names)
+		}
+	}
+	routes, err := newRoutes(config, keys, new(Server).pools(config))
+	if err != nil {
+		return nil, err
+	}
+	e := newEvidence(config, version, prove.OverTCP)
+	for _, r := range routes {
+		held := func() (all policy.KeySet) {
+			for _, source := range r.defaults {
+				all |= policy.Keys(offers[source].Keys...)
+			}
+			return all
+		}
+		conn, err := r.dialSelf(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("proxy: listener %s: %w", r.Name, err) // nobody is there
+		}
+		_ = conn.Close()
+		kinds, missing := r.clientKinds(namesOf(r.Certificates, offers), held)
+		l, err := r.prove(ctx, kinds, r.dialSelf, prove.Options{Again: time.Second})
+		if err != nil {
+			return nil, err
+		}
+		if missing != "" {
+			l.NotProved = append(l.NotProved, missing)
+		}
+		e.Listeners = append(e.Listeners, l)
+	}
+	return e, e.Seal()
+}
+
+// dialSelf dials the listener's address, and says who it is where a proxy would.
+func (r *route) dialSelf(ctx context.Context) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", r.Address)
+	if err != nil || !trusts(r.ProxyProtocol.From, proxyheader.AddrPort(conn.LocalAddr()).Addr()) {
+		return conn, err
+	}
+	header, err := proxyheader.V2.Own(conn)
+	if err == nil {
+		_, err = conn.Write(header)
+	}
+	if err != nil {
+		_ = conn.Close() // err is why
+		return nil, err
+	}
+	return conn, nil
+}
+
+// clientKind are clients that a listener treats alike: those of a server name,
+// which stands for all with the same types of key.
+type clientKind struct {
+	serverName string
+	keys       policy.KeySet
+	alert      func(policy.Offer) uint8 // that refuses them for their name; nil if they are not
+}
+
+// strangeName is one that no certificate has (RFC 6761 §6.4).
+const strangeName = "suitegate-prove.invalid"
+
+// clientKinds are all of them, and why some are left out. held are the keys of
+// the certificates for clients without a server name.
+func (r *route) clientKinds(names []nameKeys, held func() policy.KeySet) (kinds []clientKind, missing string) {
+	switch keys := held(); {
+	case r.ServerName == configs.ServerNameRequired:
+		kinds = append(kinds, clientKind{alert: func(o policy.Offer) uint8 {
+			if len(o.Versions) > 0 { // see refuseName
+				return alertMissingExtension
+			}
+			return alertUnrecognizedName
+		}})
+	case keys == 0:
+		missing = "clients without a server name: there is no certificate for them yet"
+	default:
+		kinds = append(kinds, clientKind{keys: keys})
+	}
+	seen := make(map[policy.KeySet]bool)
+	for _, n := range names {
+		if _, err := netip.ParseAddr(n.name); err == nil || seen[n.keys] {
+			continue // an address is no server name (RFC 6066 §3)
+		}
+		seen[n.keys] = true
+		kinds = append(kinds, clientKind{serverName: n.example(), keys: n.keys})
+	}
+	if r.ServerName != configs.ServerNameAny {
+		kinds = append(kinds, clientKind{serverName: strangeName, alert: func(policy.Offer) uint8 { return alertUnrecognizedName }})
+	}
+	return kinds, missing
+}
+
+// example is the name, or one that falls under the wildcard.
+func (n nameKeys) example() string { return strings.Replace(n.name, "*", "suitegate-prove", 1) }
+
+// heldNames are those of the names that clients can ask for now, with the keys
+// that they get: a certificate may wait for an OCSP response that it must have.
+func (r *route) heldNames(names []nameKeys) (held []nameKeys) {
+	for _, n := range names {
+		if keys, named := r.store.Match(r.Certificates, n.example()); named {
+			held = append(held, nameKeys{n.name, keys})
+		}
+	}
+	return held
+}
+
+// heldKeys are the types of key of the certificates that clients without a
+// server name can get now.
+func (r *route) heldKeys() policy.KeySet {
+	keys, _ := r.store.Match(r.defaults, "")
+	return keys
+}
+
+// prove asks the listener as each kind of client.
+func (r *route) prove(ctx context.Context, kinds []clientKind, dial func(context.Context) (net.Conn, error), options prove.Options) (prove.Listener, error) {
+	p := r.Listener.Policy
+	l := prove.Listener{Name: r.Name, Address: r.Address, Policy: prove.Policy{
+		Name: p.Name, TLS13: texts(p.TLS13), TLS12: texts(p.Preference()), Groups: texts(p.Groups)}}
+	for _, kind := range kinds {
+		target := prove.Target{ServerName: kind.serverName, Dial: dial}
+		if kind.alert != nil {
+			target.Expect = func(o policy.Offer) scan.Answer { return scan.Answer{Alert: kind.alert(o)} }
+		} else {
+			bound, _ := p.Bind(policy.Have{Keys: kind.keys.Types(), Serves: r.engines.Serves})
+			target.Expect = prove.Expect(bound)
+		}
+		cells, err := prove.Run(ctx, target, options)
+		if err != nil {
+			return l, err
+		}
+		l.Clients = append(l.Clients, prove.Clients{ServerName: kind.serverName, Keys: texts(kind.keys.Types()), Cells: cells})
+	}
+	return l, nil
+}
+
+func storedOffers(stored []certs.Certificate) map[string]certs.Offer {
+	offers := make(map[string]certs.Offer)
+	for _, c := range stored {
+		addOffer(offers, c.Source, c.Key, c.ServerNames())
+	}
+	return offers
+}
+
+func addOffer(offers map[string]certs.Offer, source string, key policy.KeyType, names []string) {
+	o := offers[source]
+	o.Source, o.Keys, o.Names = source, append(o.Keys, key), append(o.Names, names...)
+	offers[source] = o
+}
+
+func newEvidence(config *configs.Config, version, way string) *prove.Evidence {
+	return &prove.Evidence{Suitegate: version, Go: runtime.Version(), Time: time.Now().UTC(), Way: way,
+		Config: config.File, ConfigSHA256: config.SHA256()}
+}
+
+// differences are the policies that are not what their listeners do, each with
+// its position.
+func differences(config *configs.Config, e *prove.Evidence) (errs configs.Errors) {
+	for _, l := range e.Listeners {
+		if wrong := l.Differences(); len(wrong) > 0 {
+			errs = append(errs, configs.Error{Pos: config.Position("listeners", l.Name, "policy"), Reason: fmt.Sprintf(
+				"policy %s: the listener answers %d of %d offers in another way than the policy says: %s", l.Policy.Name, len(wrong), l.Offers(), wrong[0])})
+		}
+	}
+	errs.Sort()
+	return errs
+}
+
+// errNotProved is the error of an entry about differences, which are in the log.
+var errNotProved = errors.New("a listener does not answer as its policy says; the log says which")
+
+// proved writes down what came of a proof, and keeps its evidence if that is of
+// the configuration in force.
+func (s *Server) proved(by audit.Operator, config *configs.Config, e *prove.Evidence, refused bool) {
+	if e == nil {
+		return
+	}
+	more := []slog.Attr{slog.Int("offers", e.Offers), slog.Int("differences", e.Differences), slog.String("sha256", e.SHA256)}
+	entry := audit.Entry{Action: "prove", By: by}
+	if e.Differences > 0 {
+		entry.Err = errNotProved
+	}
+	if path := config.Prove.Evidence; path != "" && !refused {
+		more = append(more, slog.String("evidence", path))
+		if err := e.Write(path); err != nil {
+			s.log().Error("the evidence is not kept", "evidence", path, "error", err)
+			entry.Err = errors.Join(entry.Err, err)
+		}
+	}
+	entry.More = more
+	s.log().LogAttrs(context.Background(), slog.LevelInfo, "proved", more...)
+	s.Record(entry)
+}

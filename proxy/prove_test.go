@@ -1,0 +1,168 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/suitegate/suitegate/configs"
+	"github.com/suitegate/suitegate/policy"
+	"github.com/suitegate/suitegate/proxy/engine"
+	"github.com/suitegate/suitegate/proxy/prove"
+)
+
+// liar serves one suite in place of another.
+type liar struct {
+	engine.Engine
+	asked, served uint16
+}
+
+func (l liar) Server(conn net.Conn, choice engine.Choice) engine.Conn {
+	if choice.Suite == l.asked {
+		choice.Suite = l.served
+	}
+	return l.Engine.Server(conn, choice)
+}
+
+// lie makes every listener of a generation a liar.
+func lie(next *generation) {
+	for _, r := range next.routes {
+		for i, e := range r.engines {
+			r.engines[i] = liar{e, 0xC030, 0xC02F}
+		}
+	}
+}
+
+func proofConfig(t *testing.T, policy, more string) *configs.Config {
+	return parse(t, "prove: {evidence: proof/evidence.json}\n"+one("tcp", policy, closedPort(t), more))
+}
+
+func TestProveAtStartAndReload(t *testing.T) {
+	g := newGateway(t)
+	config := proofConfig(t, "activemq", ", max_connections: 1, deny: [0.0.0.0/0]")
+	kept := config.Prove.Evidence
+	if err := os.Mkdir(filepath.Dir(kept), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Apply(config); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := prove.Verify(text)
+	if err != nil || e.Offers != len(prove.Offers(""))+len(prove.Offers("localhost")) || e.Differences != 0 || e.ConfigSHA256 != config.SHA256() {
+		t.Fatalf("%v, %d offers, %d differences", err, e.Offers, e.Differences)
+	}
+	g.waitCounted(`suitegate_prove_as_policy{listener="front"} 1`)
+	g.waitCounted(fmt.Sprintf(`suitegate_prove_offers_total{listener="front",result="as_policy"} %d`, e.Offers))
+	if bytes.Contains(g.log.raw(), []byte(`"msg":"connection"`)) || g.Metrics.Totals().Accepted["front"] != 0 {
+		t.Error("the proof is among the clients")
+	}
+
+	// A reload that would do something else than its policy says changes nothing.
+	g.built = lie
+	before := g.current
+	other := proofConfig(t, "rabbitmq", "")
+	other.Prove.Evidence = kept
+	err = g.Apply(other)
+	mistakes, ok := errors.AsType[configs.Errors](err)
+	if !ok || len(mistakes) != 1 || mistakes[0].Pos != other.Position("listeners", "front", "policy") ||
+		!strings.Contains(mistakes[0].Reason, "suites TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384") {
+		t.Fatal(err)
+	}
+	if g.current != before || g.ready() != nil {
+		t.Error("the running configuration is another")
+	}
+	if now, err := os.ReadFile(kept); err != nil || !bytes.Equal(now, text) {
+		t.Errorf("the evidence of what is in force has changed, %v", err)
+	}
+	g.waitCounted(`suitegate_prove_as_policy{listener="front"} 0`)
+
+	// Unless that is only to be told.
+	other.Prove.Mode = configs.ProveWarn
+	if err := g.Apply(other); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := os.ReadFile(kept); err != nil || bytes.Equal(now, text) {
+		t.Errorf("the evidence has not changed, %v", err)
+	}
+}
+
+func TestProveRefusesStart(t *testing.T) {
+	g := newGateway(t)
+	g.built = lie
+	if err := g.Apply(proofConfig(t, "rabbitmq", "")); err == nil || g.Address("front") != nil {
+		t.Error(err)
+	}
+}
+
+// Whom a server name refuses is part of the proof, and so is who gets fewer
+// suites, and what comes before TLS.
+func TestProveOverTCP(t *testing.T) {
+	for _, more := range []string{"", ", server_name: known", ", server_name: required", ", proxy_protocol: {from: [127.0.0.0/8]}", ", client_certificates: {mode: request, ca: ca.pem}"} {
+		config := proofConfig(t, "rabbitmq", more)
+		config.Prove.Evidence = ""
+		g := newGateway(t)
+		if strings.Contains(more, "ca.pem") {
+			start(t, one("tcp", "rabbitmq", closedPort(t), "")) // makes the root
+			root, err := os.ReadFile(filepath.Join(storage, "root.pem"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(config.Listeners[0].ClientCertificates.CA, root, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := g.Apply(config); err != nil {
+			t.Fatal(err)
+		}
+		config.Listeners[0].Address = g.Address("front").String()
+		e, err := Prove(context.Background(), config, "test")
+		if err != nil || e.Differences != 0 || e.Offers == 0 {
+			t.Errorf("%s: %v, %+v", more, err, differences(config, e))
+		}
+	}
+}
+
+// A name whose certificates have fewer types of key stands for itself; those
+// that are like another do not.
+func TestClientKinds(t *testing.T) {
+	r := &route{Listener: configs.Listener{ServerName: configs.ServerNameKnown}}
+	both, ecdsa := policy.Keys(policy.RSA, policy.ECDSAP256), policy.Keys(policy.ECDSAP256)
+	kinds, missing := r.clientKinds([]nameKeys{{"127.0.0.1", both}, {"*.a.example", both}, {"b.example", both}, {"c.example", ecdsa}}, func() policy.KeySet { return 0 })
+	var names []string
+	for _, k := range kinds {
+		names = append(names, k.serverName)
+	}
+	if got := fmt.Sprint(names); got != "[suitegate-prove.a.example c.example suitegate-prove.invalid]" || missing == "" {
+		t.Errorf("%s, missing %q", got, missing)
+	}
+}
+
+func BenchmarkProve(b *testing.B) {
+	config, err := configs.Parse("gateway.yml", []byte("storage: "+storage+"\ncertificates: [{name: default, self_signed: {}}]\n"+one("tcp", "activemq", "127.0.0.1:1", "")))
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := new(Server)
+	next, err := s.build(context.Background(), config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer next.close()
+	for b.Loop() {
+		e, err := s.prove(context.Background(), next)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(e.Offers), "offers")
+	}
+}
