@@ -207,6 +207,9 @@ type Listener struct {
 	// that are not enforced, at most MaxShadow. Default: none.
 	Shadow []string
 
+	// Canary is a policy that is in force for some clients. Default: nil, none.
+	Canary *Canary
+
 	ProxyProtocol ProxyProtocol
 
 	// Certificates are names of Config.Certificates. Default: all of them.

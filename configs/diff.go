@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/suitegate/suitegate/policy"
@@ -229,8 +230,13 @@ func textsOf(v reflect.Value) (texts []string) {
 // key to what is behind it.
 func textOf(v reflect.Value) string {
 	text := fmt.Sprint(v.Interface())
-	if suite, ok := v.Interface().(policy.Suite); ok {
-		text = suite.Name
+	switch value := v.Interface().(type) {
+	case policy.Suite:
+		text = value.Name
+	case time.Time:
+		if text = value.Format(time.RFC3339); value.IsZero() {
+			text = ""
+		}
 	}
 	switch u, err := url.Parse(text); {
 	case text == "":

@@ -203,6 +203,7 @@ func (r *resolver) listener(n *yaml.Node, k *listenerKeys) {
 		l.Policy = r.cfg.Policy(string(k.Policy.value))
 	}
 	l.Shadow = r.shadow(k)
+	l.Canary = r.canary(k)
 	if k.Certificates.given() {
 		for _, c := range k.Certificates.value {
 			r.refer(&r.certificates, c)

@@ -183,6 +183,7 @@ type listenerKeys struct {
 	ProxyProtocol      field[proxyProtocolKeys]     `key:"proxy_protocol"`
 	Policy             field[text]                  `key:"policy,required"`
 	Shadow             field[[]field[text]]         `key:"shadow,nonempty"`
+	Canary             field[canaryKeys]            `key:"canary"`
 	Certificates       field[[]field[text]]         `key:"certificates,nonempty"`
 	ServerName         field[serverName]            `key:"server_name"`
 	DefaultCertificate field[text]                  `key:"default_certificate"`
@@ -206,6 +207,15 @@ type listenerKeys struct {
 	IdleTimeout             field[duration]         `key:"idle_timeout"`
 	MaxAge                  field[duration]         `key:"max_connection_age"`
 	MaxAgeJitter            field[percentage]       `key:"max_connection_age_jitter"`
+}
+
+type canaryKeys struct {
+	Policy      field[text]             `key:"policy,required"`
+	Share       field[percentage]       `key:"share"`
+	Clients     field[[]field[network]] `key:"clients,nonempty"`
+	From        field[moment]           `key:"from"`
+	Until       field[moment]           `key:"until"`
+	MaxRefusals field[percentage]       `key:"max_refusals"`
 }
 
 type proxyProtocolKeys struct {

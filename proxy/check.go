@@ -25,6 +25,7 @@ type Effective struct {
 	Unserved     []policy.Unserved // named by the policy and not served, and why
 	Certificates []string          // as a person reads them
 	Partly       []Partly          // who is served less than that
+	Canary       *configs.Canary   // another policy for some clients; nil for none
 	Clients      string            // what they are asked for: "off", "request" or "require"
 }
 
@@ -89,7 +90,7 @@ func Check(config *configs.Config, logger *slog.Logger) ([]Effective, configs.Er
 }
 
 func (r *route) effective() Effective {
-	e := Effective{Listener: r.Name, Address: r.Address, Protocol: r.Protocol, Policy: r.policy, Unserved: r.unserved,
+	e := Effective{Listener: r.Name, Address: r.Address, Protocol: r.Protocol, Policy: r.policy, Unserved: r.unserved, Canary: r.Listener.Canary,
 		Clients: r.ClientCertificates.Mode}
 	for _, name := range r.Certificates {
 		e.Certificates = append(e.Certificates, fmt.Sprintf("%s (%s)", name, join(r.keys[name])))

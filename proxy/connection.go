@@ -30,6 +30,8 @@ import (
 type connection struct {
 	listener    *listener
 	route       *route
+	canary      *canary // whose route that is; nil for none
+	enforced    *route  // the listener's own then
 	socket      net.Conn
 	source      netip.AddrPort // who the client is
 	destination netip.AddrPort // what it connected to
@@ -141,6 +143,7 @@ func (c *connection) decide() error {
 	if err := c.demand(); err != nil {
 		return err
 	}
+	c.chooseRoute()
 	from, err := c.route.candidatesFor(c.hello)
 	if err != nil {
 		return err
@@ -152,6 +155,7 @@ func (c *connection) decide() error {
 	offer := OfferOf(c.hello)
 	c.decision, err = bound.Select(offer)
 	c.judge(&offer, from.keys, err == nil)
+	c.noteCanary(&offer, from.keys, err == nil)
 	if err != nil {
 		var refused *policy.Refusal
 		if errors.As(err, &refused) {

@@ -95,6 +95,9 @@ func (c *connection) attrs() []slog.Attr {
 	add("sni", c.serverName)
 	add("alpn_offered", c.alpnOffered)
 	add("ja4", c.ja4)
+	if c.canary != nil {
+		add("canary", c.canary.Policy)
+	}
 	if c.decision.Version != 0 {
 		add("version", c.decision.Version.String())
 		add("suite", c.decision.Suite.Name)

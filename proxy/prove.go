@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,7 +39,7 @@ func (s *Server) prove(ctx context.Context, next *generation) (*prove.Evidence, 
 	offers := storedOffers(next.store.Certificates())
 	e := newEvidence(next.config, s.Version, prove.InProcess)
 	begun := time.Now()
-	for _, r := range next.routes {
+	for _, r := range next.served() {
 		kinds, missing := r.clientKinds(r.heldNames(namesOf(r.Certificates, offers)), r.heldKeys)
 		if missing != "" {
 			s.log().Warn("not proved", "listener", r.Name, "why", missing)
@@ -48,14 +49,22 @@ func (s *Server) prove(ctx context.Context, next *generation) (*prove.Evidence, 
 			answering.Go(func() { s.answerOwn(ctx, r, server) })
 			return client, nil
 		}
-		l, err := r.prove(ctx, kinds, dial, prove.Options{})
-		if err != nil {
-			return nil, err
+		content := r.provedContent(kinds)
+		l, known := s.proofs[content]
+		if !known {
+			var err error
+			if l, err = r.prove(ctx, kinds, dial, prove.Options{}); err != nil {
+				return nil, err
+			}
+			s.Metrics.Proved(r.Name, l.Offers(), len(l.Differences()))
+			s.keepProof(content, l)
+		} else {
+			s.Metrics.Proved(r.Name, 0, 0)
 		}
+		l.Name, l.Address, l.Policy.Name = r.Name, r.Address, r.Listener.Policy.Name
 		if missing != "" {
 			l.NotProved = append(l.NotProved, missing)
 		}
-		s.Metrics.Proved(r.Name, l.Offers(), len(l.Differences()))
 		e.Listeners = append(e.Listeners, l)
 	}
 	s.Metrics.ProofTook(time.Since(begun))
@@ -73,6 +82,44 @@ func (s *Server) prove(ctx context.Context, next *generation) (*prove.Evidence, 
 	return e, nil
 }
 
+// maxProofs is how many proofs are kept, of half a megabyte each.
+const maxProofs = 32
+
+// provedContent is the digest of everything that answers to hellos come from.
+func (r *route) provedContent(kinds []clientKind) [sha256.Size]byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %v %s %t", r.ticketScope(), r.Listener.Policy.Preference(), r.ServerName, r.SessionTickets)
+	for _, kind := range kinds {
+		fmt.Fprintf(h, " %q %d %t", kind.serverName, kind.keys, kind.alert != nil)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// keepProof spares the next listener that is the same in everything that answers
+// come from, and this one at the next reload, the asking: it would compete for the
+// processor with clients, a hundred times where there are a hundred listeners.
+// Proofs that found a difference are not kept.
+func (s *Server) keepProof(content [sha256.Size]byte, l prove.Listener) {
+	if len(l.Differences()) > 0 {
+		return
+	}
+	if s.proofs == nil || len(s.proofs) == maxProofs {
+		s.proofs = make(map[[sha256.Size]byte]prove.Listener)
+	}
+	s.proofs[content] = l
+}
+
+// served are the routes of all listeners, and those of their canary policies.
+func (g *generation) served() (all []*route) {
+	for _, r := range g.routes {
+		all = append(all, r)
+		if r.canary != nil {
+			all = append(all, r.canary.under)
+		}
+	}
+	return all
+}
+
 // answerOwn is connection.serve for a connection of the gateway's own, as far as
 // the handshake, which its client never ends.
 func (s *Server) answerOwn(ctx context.Context, r *route, socket net.Conn) {
@@ -83,7 +130,7 @@ func (s *Server) answerOwn(ctx context.Context, r *route, socket net.Conn) {
 		_ = socket.Close()
 	}()
 	own := *r // without the patience for slow clients, or the lack of it
-	own.shadows = nil
+	own.shadows, own.canary = nil, nil
 	own.HelloTimeout, own.HandshakeTimeout = time.Minute, time.Minute
 	c := newConnection(&listener{server: s, running: ctx}, &own, socket)
 	for _, stage := range []func(*connection) error{(*connection).readHello, (*connection).decide, (*connection).handshake} {
@@ -115,6 +162,11 @@ func Prove(ctx context.Context, config *configs.Config, version string) (*prove.
 	}
 	e := newEvidence(config, version, prove.OverTCP)
 	for _, r := range routes {
+		if r.canary != nil {
+			e.Listeners = append(e.Listeners, prove.Listener{Name: r.Name, Address: r.Address,
+				NotProved: []string{"another policy is in force for some clients (canary), and this may be one; the gateway proves both by itself"}})
+			continue
+		}
 		held := func() (all policy.KeySet) {
 			for _, source := range r.defaults {
 				all |= policy.Keys(offers[source].Keys...)
@@ -221,7 +273,7 @@ func (r *route) heldKeys() policy.KeySet {
 // prove asks the listener as each kind of client.
 func (r *route) prove(ctx context.Context, kinds []clientKind, dial func(context.Context) (net.Conn, error), options prove.Options) (prove.Listener, error) {
 	p := r.Listener.Policy
-	l := prove.Listener{Name: r.Name, Address: r.Address, Policy: prove.Policy{
+	l := prove.Listener{Name: r.Name, Address: r.Address, ProvedAt: time.Now().UTC(), Policy: prove.Policy{
 		Name: p.Name, TLS13: texts(p.TLS13), TLS12: texts(p.Preference()), Groups: texts(p.Groups)}}
 	for _, kind := range kinds {
 		target := prove.Target{ServerName: kind.serverName, Dial: dial}

@@ -67,6 +67,19 @@ func TestProveAtStartAndReload(t *testing.T) {
 		t.Error("the proof is among the clients")
 	}
 
+	// What is the same in everything that matters is not asked again.
+	if err := g.Apply(config); err != nil {
+		t.Fatal(err)
+	}
+	if text, err = os.ReadFile(kept); err != nil {
+		t.Fatal(err)
+	}
+	again, err := prove.Verify(text)
+	if err != nil || again.Offers != e.Offers || !again.Time.After(e.Time) || !again.Listeners[0].ProvedAt.Equal(e.Listeners[0].ProvedAt) {
+		t.Errorf("%v, %d offers at %s, of %s", err, again.Offers, again.Time, again.Listeners[0].ProvedAt)
+	}
+	g.waitCounted(fmt.Sprintf(`suitegate_prove_offers_total{listener="front",result="as_policy"} %d`, e.Offers))
+
 	// A reload that would do something else than its policy says changes nothing.
 	g.built = lie
 	before := g.current
@@ -159,6 +172,7 @@ func BenchmarkProve(b *testing.B) {
 	}
 	defer next.close()
 	for b.Loop() {
+		s.proofs = nil
 		e, err := s.prove(context.Background(), next)
 		if err != nil {
 			b.Fatal(err)

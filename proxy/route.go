@@ -36,6 +36,7 @@ type route struct {
 	clients  *clientauth.Verifier      // nil if they are asked for no certificate
 	pool     *upstream.Pool            // nil if pools decides
 	pools    map[string]*upstream.Pool // by protocol, or subprotocol of WebSocket
+	canary   *canary                   // nil for none
 	shadows  []candidate               // the same listener under its shadow policies
 
 	addresses     limits.Addresses
@@ -93,6 +94,9 @@ func (s *Server) build(ctx context.Context, config *configs.Config) (*generation
 	}
 	for _, r := range routes {
 		r.store = store
+		if r.canary != nil {
+			r.canary.under.store = store
+		}
 		for i := range r.shadows {
 			r.shadows[i].countAs(s.Metrics)
 		}
@@ -126,6 +130,15 @@ func newRoutes(config *configs.Config, keys map[string][]policy.KeyType, pools m
 				continue
 			}
 			r.shadows = append(r.shadows, candidate{route: under, Candidate: shadow.Candidate{Listener: l.Name, Policy: name}})
+		}
+		if l.Canary != nil {
+			l.Policy = config.Policy(l.Canary.Policy)
+			under, err := newRoute(l, clients, config.Tickets, keys, pools)
+			if err != nil {
+				errs = append(errs, configs.Error{Pos: config.Position("listeners", l.Name, "canary.policy"), Reason: err.Error()})
+				continue
+			}
+			r.canary = r.newCanary(under)
 		}
 		routes = append(routes, r)
 	}

@@ -10,6 +10,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -67,7 +68,8 @@ type Server struct {
 
 	built func(*generation) // called in tests with what is to be proved; nil otherwise
 
-	applying sync.Mutex // held, around mu, while a configuration is applied
+	applying sync.Mutex                           // held, around mu, while a configuration is applied
+	proofs   map[[sha256.Size]byte]prove.Listener // that found no difference, by provedContent
 
 	mu        sync.Mutex // held while the configuration changes, and to read what follows
 	current   *generation
@@ -90,6 +92,8 @@ type Server struct {
 
 	stopExpiry context.CancelFunc // of the goroutine that warns of certificates that expire
 	stopShadow context.CancelFunc // of the goroutine that writes shadow to the storage
+
+	stopCanaries context.CancelFunc // of the goroutines that wait for their times
 }
 
 func (s *Server) log() *slog.Logger {
@@ -225,6 +229,7 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	s.keepTickets(previous)
 	s.watchExpiry()
 	s.watchShadow(previous)
+	s.keepCanaries(previous)
 	s.watchClientAuth(previous)
 
 	kept := make(map[string]*listener, len(next.routes))
@@ -247,6 +252,7 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	}
 	s.listeners = kept
 	s.useAudit(next, previous == nil)
+	s.watchCanaries(previous)
 	s.departed.Go(s.admin.start(s.adminHandler(), s.log()))
 	s.http01.start(next, s.log())
 	next.store.Start() // now that challenges reach it
@@ -349,6 +355,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.current.stopTickets()
 		s.stopExpiry()
 		s.stopShadow()
+		s.stopCanaries()
 		s.current.stopWatching()
 	}
 	s.mu.Unlock()

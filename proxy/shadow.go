@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,7 +122,8 @@ func (s *Server) watchShadow(previous *generation) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stopShadow = cancel
-	if file == "" || len(contents) == 0 {
+	canaries := slices.ContainsFunc(s.current.routes, func(r *route) bool { return r.canary != nil })
+	if file == "" || len(contents) == 0 && !canaries {
 		return
 	}
 	s.departed.Go(func() { s.saveShadow(ctx, file) })

@@ -87,6 +87,7 @@ func listenerStatus(l *listener, r *route, draining bool, totals metrics.Totals)
 		ConnectionsActive: int(l.active.Load()), ConnectionsTotal: totals.Accepted[r.Name],
 		BytesFromClient: totals.FromClient[r.Name], BytesFromBackend: totals.FromBackend[r.Name],
 	}
+	status.Canary = canaryStatus(r.canary, time.Now())
 	if draining {
 		status.State = "draining"
 	}

@@ -83,5 +83,9 @@ func (s *Server) setTickets(tickets *certs.TicketKeys, now time.Time) {
 	}
 	for _, r := range s.current.routes {
 		r.engines.SetTicketKeys(tickets.Keys(r.ticketScope(), now))
+		if r.canary != nil {
+			under := r.canary.under
+			under.engines.SetTicketKeys(tickets.Keys(under.ticketScope(), now))
+		}
 	}
 }

@@ -60,6 +60,9 @@ func printEffective(out *console, l proxy.Effective) {
 	}
 	out.table("  ", rows)
 	out.printf("\n")
+	if l.Canary != nil {
+		out.printf("  canary policy %s\n\n", l.Canary)
+	}
 	printUnserved(out, "in the policy, but not served here", l.Unserved)
 	for _, p := range l.Partly {
 		printUnserved(out, fmt.Sprintf("not served to %s, for whom there are %s keys alone", p.Who(), joinStringers(p.Keys, ", ")), p.Unserved)

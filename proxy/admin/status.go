@@ -42,7 +42,8 @@ type Listener struct {
 	Address           string            `json:"address"`
 	Protocol          string            `json:"protocol"`
 	Policy            string            `json:"policy"`
-	TLS13             []string          `json:"tls13"` // IANA names, in order of preference
+	Canary            *Canary           `json:"canary"` // null if it has none
+	TLS13             []string          `json:"tls13"`  // IANA names, in order of preference
 	TLS12             []string          `json:"tls12"`
 	Groups            []string          `json:"groups"`
 	Unserved          []Unserved        `json:"unserved"` // suites of the policy
@@ -54,6 +55,15 @@ type Listener struct {
 	ConnectionsTotal  uint64            `json:"connections_total"`
 	BytesFromClient   uint64            `json:"bytes_from_client"`
 	BytesFromBackend  uint64            `json:"bytes_from_backend"`
+}
+
+// Canary is a policy that is in force for some clients of a listener.
+type Canary struct {
+	Policy  string `json:"policy"`
+	State   string `json:"state"` // "waits", "on", "over", or "returned" when it has refused too many
+	For     string `json:"for"`   // who and when, for people
+	Judged  int64  `json:"judged"`
+	Refused int64  `json:"refused"` // that the listener's policy would have let in
 }
 
 // Unserved is a suite that the policy names and the listener does not serve.

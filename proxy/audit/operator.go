@@ -14,6 +14,8 @@ const (
 	ViaFile   = "file"   // the configuration file changed
 	ViaToken  = "token"  // the admin address, with its token
 	ViaSocket = "socket" // the admin socket
+
+	ViaGateway = "gateway" // nobody: the gateway did it by itself, as it is configured
 )
 
 // Operator is who changed the gateway, as far as is known.

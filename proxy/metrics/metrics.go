@@ -24,6 +24,7 @@ type Metrics struct {
 	prove         proveMetrics
 	process       processMetrics
 	shadow        shadowMetrics
+	canary        canaryMetrics
 }
 
 // New returns handles on a fresh registry, with the Go runtime's and the
@@ -40,9 +41,10 @@ func New() *Metrics {
 		prove:         newProveMetrics(),
 		process:       newProcessMetrics(),
 		shadow:        newShadowMetrics(),
+		canary:        newCanaryMetrics(),
 	}
 	for _, group := range []interface{ collectors() []prometheus.Collector }{
-		m.connections, m.handshakes, m.upstreams, m.certificates, m.clients, m.configuration, m.prove, m.process, m.shadow,
+		m.connections, m.handshakes, m.upstreams, m.certificates, m.clients, m.configuration, m.prove, m.process, m.shadow, m.canary,
 	} {
 		m.registry.MustRegister(group.collectors()...)
 	}

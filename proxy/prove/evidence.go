@@ -40,7 +40,8 @@ type Evidence struct {
 type Listener struct {
 	Name      string    `json:"name"`
 	Address   string    `json:"address"`
-	Policy    Policy    `json:"policy"` // as it is written
+	Policy    Policy    `json:"policy"`    // as it is written
+	ProvedAt  time.Time `json:"proved_at"` // may be before the evidence's time: see the README
 	Clients   []Clients `json:"clients"`
 	NotProved []string  `json:"not_proved,omitempty"` // and why
 }

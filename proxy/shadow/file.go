@@ -31,7 +31,10 @@ func (b *Book) Load(path string) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.forgotten = saved.Forgotten
+	b.forgotten, b.returned = saved.Forgotten, make(map[Candidate]string)
+	for _, r := range saved.Returned {
+		b.returned[r.Candidate] = r.Content
+	}
 	if b.tallies == nil {
 		b.tallies = make(map[Candidate]*Tally)
 	}

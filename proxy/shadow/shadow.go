@@ -67,6 +67,16 @@ type Impact struct {
 	Tallies   []Tally  `json:"policies"`
 	Clients   []Record `json:"clients"`   // those that came last first
 	Forgotten uint64   `json:"forgotten"` // records that had to make room
+
+	// Returned are policies that were in force for some clients, and refused too
+	// many, with the digest of what they were then.
+	Returned []Return `json:"returned"`
+}
+
+// Return is the end of a canary.
+type Return struct {
+	Candidate
+	Content string `json:"content_sha256"`
 }
 
 // Book is the memory. Its zero value is ready for use, by many goroutines.
@@ -77,7 +87,8 @@ type Book struct {
 	recent    list.List                // the one seen last in front
 	kinds     map[home]int             // records of each network
 	forgotten uint64
-	changed   bool // since the last Save
+	returned  map[Candidate]string // canaries that ended for their refusals, with their content
+	changed   bool                 // since the last Save
 }
 
 // home is what the bound for a network counts by.
@@ -189,6 +200,23 @@ func (b *Book) drop(e *list.Element) {
 	}
 }
 
+// Return remembers that a canary has ended, for as long as it means the same.
+func (b *Book) Return(c Candidate, content string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.returned == nil {
+		b.returned = make(map[Candidate]string)
+	}
+	b.returned[c], b.changed = content, true
+}
+
+// Returned says whether a canary has ended.
+func (b *Book) Returned(c Candidate, content string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.returned[c] == content && content != ""
+}
+
 // bounded cuts a text, and what was not UTF-8 of it.
 func bounded(s string) string {
 	return strings.ToValidUTF8(s[:min(len(s), MaxText)], "\uFFFD")
@@ -217,6 +245,12 @@ func (b *Book) Impact() Impact {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	impact := Impact{Tallies: b.sorted(), Clients: make([]Record, 0, b.recent.Len()), Forgotten: b.forgotten}
+	for candidate, content := range b.returned {
+		impact.Returned = append(impact.Returned, Return{candidate, content})
+	}
+	slices.SortFunc(impact.Returned, func(a, b Return) int {
+		return cmp.Or(cmp.Compare(a.Listener, b.Listener), cmp.Compare(a.Policy, b.Policy))
+	})
 	for e := b.recent.Front(); e != nil; e = e.Next() {
 		impact.Clients = append(impact.Clients, *e.Value.(*Record))
 	}
