@@ -21,6 +21,9 @@ func (s *Server) ready() error {
 	if s.closed {
 		return errors.New("draining")
 	}
+	if s.unproved != nil {
+		return errors.New("not as its policies say")
+	}
 	if s.current != nil {
 		return s.current.upstreamsReady()
 	}

@@ -120,7 +120,7 @@ func (c *connection) noteCanary(o *policy.Offer, keys policy.KeySet, admitted bo
 // begins anew.
 func (s *Server) returnCanary(c *canary, refused, judged int64) {
 	s.shadow.Return(c.of(), c.content)
-	s.Metrics.CanaryActive(c.under.Name, c.Policy, false)
+	s.Metrics.CanaryReturned(c.under.Name, c.Policy)
 	s.log().Error("the canary policy refuses too many and is no longer in force", "listener", c.under.Name, "policy", c.Policy,
 		"refused", refused, "judged", judged, "max_refusals_percent", c.MaxRefusals)
 	s.recordCanary("canary_return", c, slog.Int64("refused", refused), slog.Int64("judged", judged))
@@ -174,7 +174,7 @@ func (s *Server) watchCanaries(previous *generation) {
 // watchCanary writes down when a canary begins and ends.
 func (s *Server) watchCanary(ctx context.Context, c *canary) {
 	if c.returned.Load() {
-		s.Metrics.CanaryActive(c.under.Name, c.Policy, false)
+		s.Metrics.CanaryReturned(c.under.Name, c.Policy)
 		s.log().Warn("the canary policy stays out of force: it has refused too many before", "listener", c.under.Name, "policy", c.Policy)
 		return
 	}
@@ -192,8 +192,11 @@ func (s *Server) watchCanary(ctx context.Context, c *canary) {
 			return
 		}
 	}
+	if c.returned.Load() {
+		return // and that is told already
+	}
 	s.Metrics.CanaryActive(c.under.Name, c.Policy, false)
-	if !over && !c.returned.Load() {
+	if !over {
 		s.log().Info("canary policy over", "listener", c.under.Name, "policy", c.Policy, "refused", c.refused.Load(), "judged", c.judged.Load())
 		s.recordCanary("canary_end", c, slog.Int64("refused", c.refused.Load()), slog.Int64("judged", c.judged.Load()))
 	}

@@ -16,9 +16,9 @@ import (
 	"github.com/suitegate/suitegate/certs"
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/policy"
+	"github.com/suitegate/suitegate/proxy/admin"
 	"github.com/suitegate/suitegate/proxy/audit"
 	"github.com/suitegate/suitegate/proxy/prove"
-	"github.com/suitegate/suitegate/proxy/proxyheader"
 	"github.com/suitegate/suitegate/proxy/scan"
 )
 
@@ -37,10 +37,12 @@ func (s *Server) prove(ctx context.Context, next *generation) (*prove.Evidence, 
 	var answering sync.WaitGroup
 	defer answering.Wait()
 	offers := storedOffers(next.store.Certificates())
+	var proved [][sha256.Size]byte
+	s.Metrics.ProofsReset()
 	e := newEvidence(next.config, s.Version, prove.InProcess)
 	begun := time.Now()
 	for _, r := range next.served() {
-		kinds, missing := r.clientKinds(r.heldNames(namesOf(r.Certificates, offers)), r.heldKeys)
+		kinds, missing := r.kindsNow(offers)
 		if missing != "" {
 			s.log().Warn("not proved", "listener", r.Name, "why", missing)
 		}
@@ -50,6 +52,7 @@ func (s *Server) prove(ctx context.Context, next *generation) (*prove.Evidence, 
 			return client, nil
 		}
 		content := r.provedContent(kinds)
+		proved = append(proved, content)
 		l, known := s.proofs[content]
 		if !known {
 			var err error
@@ -67,6 +70,7 @@ func (s *Server) prove(ctx context.Context, next *generation) (*prove.Evidence, 
 		}
 		e.Listeners = append(e.Listeners, l)
 	}
+	next.proved = proved
 	s.Metrics.ProofTook(time.Since(begun))
 	if err := e.Seal(); err != nil {
 		return nil, err
@@ -141,73 +145,6 @@ func (s *Server) answerOwn(ctx context.Context, r *route, socket net.Conn) {
 	}
 }
 
-// Prove asks the listeners of a configuration at their addresses, where a
-// gateway runs that has it. It is a client like any other there: it is logged,
-// counted and limited.
-func Prove(ctx context.Context, config *configs.Config, version string) (*prove.Evidence, error) {
-	stored, err := Certificates(ctx, config)
-	if err != nil {
-		return nil, err
-	}
-	offers, keys := make(map[string]certs.Offer), make(map[string][]policy.KeyType)
-	for _, c := range stored {
-		keys[c.Source] = append(keys[c.Source], c.Key)
-		if c.Leaf != nil {
-			addOffer(offers, c.Source, c.Key, c.Names)
-		}
-	}
-	routes, err := newRoutes(config, keys, new(Server).pools(config))
-	if err != nil {
-		return nil, err
-	}
-	e := newEvidence(config, version, prove.OverTCP)
-	for _, r := range routes {
-		if r.canary != nil {
-			e.Listeners = append(e.Listeners, prove.Listener{Name: r.Name, Address: r.Address,
-				NotProved: []string{"another policy is in force for some clients (canary), and this may be one; the gateway proves both by itself"}})
-			continue
-		}
-		held := func() (all policy.KeySet) {
-			for _, source := range r.defaults {
-				all |= policy.Keys(offers[source].Keys...)
-			}
-			return all
-		}
-		conn, err := r.dialSelf(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("proxy: listener %s: %w", r.Name, err) // nobody is there
-		}
-		_ = conn.Close()
-		kinds, missing := r.clientKinds(namesOf(r.Certificates, offers), held)
-		l, err := r.prove(ctx, kinds, r.dialSelf, prove.Options{Again: time.Second})
-		if err != nil {
-			return nil, err
-		}
-		if missing != "" {
-			l.NotProved = append(l.NotProved, missing)
-		}
-		e.Listeners = append(e.Listeners, l)
-	}
-	return e, e.Seal()
-}
-
-// dialSelf dials the listener's address, and says who it is where a proxy would.
-func (r *route) dialSelf(ctx context.Context) (net.Conn, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", r.Address)
-	if err != nil || !trusts(r.ProxyProtocol.From, proxyheader.AddrPort(conn.LocalAddr()).Addr()) {
-		return conn, err
-	}
-	header, err := proxyheader.V2.Own(conn)
-	if err == nil {
-		_, err = conn.Write(header)
-	}
-	if err != nil {
-		_ = conn.Close() // err is why
-		return nil, err
-	}
-	return conn, nil
-}
-
 // clientKind are clients that a listener treats alike: those of a server name,
 // which stands for all with the same types of key.
 type clientKind struct {
@@ -251,6 +188,11 @@ func (r *route) clientKinds(names []nameKeys, held func() policy.KeySet) (kinds 
 
 // example is the name, or one that falls under the wildcard.
 func (n nameKeys) example() string { return strings.Replace(n.name, "*", "suitegate-prove", 1) }
+
+// kindsNow are the kinds of client of what the store has at this moment.
+func (r *route) kindsNow(offers map[string]certs.Offer) (kinds []clientKind, missing string) {
+	return r.clientKinds(r.heldNames(namesOf(r.Certificates, offers)), r.heldKeys)
+}
 
 // heldNames are those of the names that clients can ask for now, with the keys
 // that they get: a certificate may wait for an OCSP response that it must have.
@@ -332,6 +274,11 @@ var errNotProved = errors.New("a listener does not answer as its policy says; th
 func (s *Server) proved(by audit.Operator, config *configs.Config, e *prove.Evidence, refused bool) {
 	if e == nil {
 		return
+	}
+	if !refused {
+		s.mu.Lock()
+		s.proof = &admin.Proof{At: e.Time, Offers: e.Offers, Differences: e.Differences, SHA256: e.SHA256}
+		s.mu.Unlock()
 	}
 	more := []slog.Attr{slog.Int("offers", e.Offers), slog.Int("differences", e.Differences), slog.String("sha256", e.SHA256)}
 	entry := audit.Entry{Action: "prove", By: by}

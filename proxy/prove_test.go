@@ -3,13 +3,17 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/policy"
@@ -34,7 +38,7 @@ func (l liar) Server(conn net.Conn, choice engine.Choice) engine.Conn {
 func lie(next *generation) {
 	for _, r := range next.routes {
 		for i, e := range r.engines {
-			r.engines[i] = liar{e, 0xC030, 0xC02F}
+			r.engines[i] = liar{liar{e, 0xC030, 0xC02F}, 0xC02C, 0xC02B}
 		}
 	}
 }
@@ -120,7 +124,8 @@ func TestProveRefusesStart(t *testing.T) {
 // Whom a server name refuses is part of the proof, and so is who gets fewer
 // suites, and what comes before TLS.
 func TestProveOverTCP(t *testing.T) {
-	for _, more := range []string{"", ", server_name: known", ", server_name: required", ", proxy_protocol: {from: [127.0.0.0/8]}", ", client_certificates: {mode: request, ca: ca.pem}"} {
+	for _, more := range []string{"", ", server_name: known", ", server_name: required", ", proxy_protocol: {from: [127.0.0.0/8]}", ", client_certificates: {mode: request, ca: ca.pem}",
+		", canary: {policy: activemq, clients: [127.0.0.0/8]}", ", canary: {policy: activemq, clients: [192.0.2.0/24]}"} {
 		config := proofConfig(t, "rabbitmq", more)
 		config.Prove.Evidence = ""
 		g := newGateway(t)
@@ -141,6 +146,16 @@ func TestProveOverTCP(t *testing.T) {
 		e, err := Prove(context.Background(), config, "test")
 		if err != nil || e.Differences != 0 || e.Offers == 0 {
 			t.Errorf("%s: %v, %+v", more, err, differences(config, e))
+		}
+		if c := g.current.routes[0].canary; c != nil {
+			l := e.Listeners[0]
+			if mine := len(c.Clients) > 0 && c.has(netip.MustParseAddr("127.0.0.1")); l.Policy.Name == "activemq" != mine || len(l.NotProved) != 1 {
+				t.Errorf("%s: proved %s, not %q", more, l.Policy.Name, l.NotProved)
+			}
+			c.returned.Store(true) // which the configuration does not say
+			if e, err := Prove(context.Background(), config, "test"); err != nil || e.Differences != 0 || e.Listeners[0].Policy.Name != "rabbitmq" {
+				t.Errorf("%s: %v, proved %s: %+v", more, err, e.Listeners[0].Policy.Name, differences(config, e))
+			}
 		}
 	}
 }
@@ -178,5 +193,53 @@ func BenchmarkProve(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.ReportMetric(float64(e.Offers), "offers")
+	}
+}
+
+// What a listener can do changes with its certificates, after the start too: it
+// is proved anew, and the gateway is unready if that shows a difference.
+func TestProveAgain(t *testing.T) {
+	entry, other := fileCertificate(t, "default", newKey(t, policy.RSA), x509.Certificate{}, "a.example"),
+		fileCertificate(t, "default", newKey(t, policy.RSA), x509.Certificate{}, "b.example")
+	config := parseWith(t, []string{entry}, one("tcp", "activemq", closedPort(t), ""))
+	g := newGateway(t)
+	if err := g.Apply(config); err != nil {
+		t.Fatal(err)
+	}
+	before := *g.status().Proof
+	g.proveAgain(t.Context())
+	if *g.status().Proof != before {
+		t.Error("nothing has changed, and it is proved again")
+	}
+
+	from, to := strings.Split(other, `"`), strings.Split(entry, `"`)
+	for _, i := range []int{1, 3} {
+		if err := os.Rename(from[i], to[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for deadline := time.Now().Add(20 * time.Second); slices.Equal(g.current.proved, g.current.toProve()); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the new certificate is not served: %s", g.log.raw())
+		}
+	}
+	g.proveAgain(t.Context())
+	after := *g.status().Proof
+	if after.SHA256 == before.SHA256 || after.Differences != 0 || after.Offers != before.Offers || g.ready() != nil {
+		t.Errorf("%+v, %v", after, g.ready())
+	}
+
+	// It was right, and is not.
+	lie(g.current)
+	g.current.proved, g.proofs = nil, nil
+	g.proveAgain(t.Context())
+	if wrong := *g.status().Proof; wrong.Differences == 0 || g.ready() == nil {
+		t.Errorf("%+v, %v", wrong, g.ready())
+	}
+	g.waitCounted(`suitegate_prove_as_policy{listener="front"} 0`)
+
+	// A configuration that is as it says puts it right.
+	if err := g.Apply(config); err != nil || g.ready() != nil {
+		t.Errorf("%v, %v", err, g.ready())
 	}
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,6 +56,8 @@ type generation struct {
 
 	tickets     *certs.TicketKeys // see openTickets
 	stopTickets context.CancelFunc
+
+	proved [][sha256.Size]byte // digests of what the newest proof was of, see provedContent
 
 	stopWatching context.CancelFunc // the files about clients
 	warned       map[string]bool    // of what about them

@@ -22,6 +22,7 @@ import (
 
 	"github.com/suitegate/suitegate/certs"
 	"github.com/suitegate/suitegate/configs"
+	"github.com/suitegate/suitegate/proxy/admin"
 	"github.com/suitegate/suitegate/proxy/audit"
 	"github.com/suitegate/suitegate/proxy/limits"
 	"github.com/suitegate/suitegate/proxy/metrics"
@@ -76,6 +77,8 @@ type Server struct {
 	loaded    time.Time
 	begun     time.Time // when the first configuration was
 	failure   loadFailure
+	proof     *admin.Proof // of the configuration in force; nil if there is none
+	unproved  error        // what it has become that it must not be; see proveAgain
 	refused   refusals
 	shadow    shadow.Book          // who would break
 	listeners map[string]*listener // by key
@@ -91,6 +94,7 @@ type Server struct {
 	handedOver bool // another process has the sockets
 
 	stopExpiry context.CancelFunc // of the goroutine that warns of certificates that expire
+	stopProof  context.CancelFunc // of the one that proves again what has changed
 	stopShadow context.CancelFunc // of the goroutine that writes shadow to the storage
 
 	stopCanaries context.CancelFunc // of the goroutines that wait for their times
@@ -218,7 +222,7 @@ func (s *Server) bind(next *generation) (map[string]*listener, error) {
 // swap makes next the current generation. Nothing here can fail.
 func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	previous := s.current
-	s.current, s.loaded = next, time.Now()
+	s.current, s.loaded, s.proof, s.unproved = next, time.Now(), nil, nil
 	s.sampling.setLimit(next.config.Log.RefusalsPerMinute)
 	if previous == nil {
 		s.begun = s.loaded
@@ -228,6 +232,7 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	s.keepPools(previous)
 	s.keepTickets(previous)
 	s.watchExpiry()
+	s.watchProof(previous)
 	s.watchShadow(previous)
 	s.keepCanaries(previous)
 	s.watchClientAuth(previous)
@@ -354,6 +359,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if s.current != nil {
 		s.current.stopTickets()
 		s.stopExpiry()
+		s.stopProof()
 		s.stopShadow()
 		s.stopCanaries()
 		s.current.stopWatching()

@@ -41,6 +41,7 @@ func (s *Server) status() admin.Status {
 	}
 	status.StartedAt, status.UptimeSeconds = s.begun.UTC(), int64(now.Sub(s.begun).Seconds())
 	status.ConfigFile, status.LoadedAt = s.current.config.File, s.loaded.UTC()
+	status.Proof = s.proof
 	if s.failure.err != nil {
 		status.ReloadFailure = &admin.ReloadFailure{At: s.failure.at.UTC(), Error: mistakes(s.failure.err)}
 	}

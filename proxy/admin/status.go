@@ -19,6 +19,7 @@ type Status struct {
 	ConfigFile    string            `json:"config_file"`
 	LoadedAt      time.Time         `json:"loaded_at"`
 	ReloadFailure *ReloadFailure    `json:"reload_failure"` // null if the newest attempt was none
+	Proof         *Proof            `json:"proof"`          // that listeners do as their policies say; null if that is off
 	Listeners     []Listener        `json:"listeners"`
 	Policies      []Policy          `json:"policies"` // that listeners use
 	Handshakes    []Handshakes      `json:"handshakes"`
@@ -33,6 +34,14 @@ type Status struct {
 type ReloadFailure struct {
 	At    time.Time `json:"at"`
 	Error string    `json:"error"` // one line for each mistake
+}
+
+// Proof is what came of asking all listeners with all offers.
+type Proof struct {
+	At          time.Time `json:"at"`
+	Offers      int       `json:"offers"`
+	Differences int       `json:"differences"`
+	SHA256      string    `json:"sha256"` // of the evidence
 }
 
 // Listener is one listener in a Status.

@@ -25,6 +25,14 @@ func (p proveMetrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{p.asPolicy, p.offers, p.duration}
 }
 
+// ProofsReset forgets the listeners of the proof before.
+func (m *Metrics) ProofsReset() {
+	if m == nil {
+		return
+	}
+	m.prove.asPolicy.Reset()
+}
+
 // Proved takes note of a listener's proof.
 func (m *Metrics) Proved(listener string, offers, differences int) {
 	if m == nil {
