@@ -32,6 +32,9 @@ func converse(t *testing.T, g *gateway, listener string) *conversation {
 // check shows that it still works.
 func (c *conversation) check(t *testing.T) {
 	t.Helper()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil { // it may have lasted for long
+		t.Fatal(err)
+	}
 	send(t, c, greeting)
 	if got, err := c.reader.ReadString('\n'); err != nil || got != greeting {
 		t.Fatalf("the broker echoes %q, %v", got, err)
