@@ -47,22 +47,20 @@ const typeClientHello = 1
 //   - [*ParseError]: the hello is malformed or too large;
 //   - [*PartialError]: r failed before the hello was complete.
 func Read(r io.Reader, limit int) (*Hello, error) {
-	if limit <= 0 {
-		limit = MaxSize
-	}
-	a := assembler{limit: limit}
+	c := NewCollector(limit)
 	raw := make([]byte, 0, firstBuffer)
 	for empty := 0; ; {
 		n, err := r.Read(raw[len(raw):cap(raw)])
 		raw = raw[:len(raw)+n]
 		// What came with an error counts first: a client may send its hello
 		// and half-close.
-		done, refusal := a.advance(raw)
+		h, refusal := c.Collect(raw)
 		if refusal != nil {
 			return nil, refusal
 		}
-		if done {
-			break
+		if h != nil {
+			h.raw = raw
+			return h, nil
 		}
 		if n > 0 {
 			empty = 0
@@ -76,13 +74,34 @@ func Read(r io.Reader, limit int) (*Hello, error) {
 			raw = append(make([]byte, 0, 2*cap(raw)), raw...)
 		}
 	}
+}
 
-	h, err := Parse(a.message(raw))
+// A Collector is [Read] for who has the bytes from elsewhere than a connection,
+// piece by piece, and keeps them itself.
+type Collector struct{ a assembler }
+
+// NewCollector returns a collector with the limit that [Read] has.
+func NewCollector(limit int) *Collector {
+	if limit <= 0 {
+		limit = MaxSize
+	}
+	return &Collector{assembler{limit: limit}}
+}
+
+// Collect looks at everything that has come so far: raw is what it was in the
+// call before, and more. It returns neither a hello nor an error while the hello
+// is not complete, and its error is a [*NotTLSError] or a [*ParseError]. Once
+// there was either, the collector is done. The hello has nothing to replay.
+func (c *Collector) Collect(raw []byte) (*Hello, error) {
+	done, err := c.a.advance(raw)
+	if err != nil || !done {
+		return nil, err
+	}
+	h, err := Parse(c.a.message(raw))
 	if err != nil {
 		return nil, err
 	}
 	h.RecordVersion = uint16(raw[1])<<8 | uint16(raw[2])
-	h.raw = raw
 	return h, nil
 }
 
