@@ -24,6 +24,7 @@ certs              policy
 configs            policy
 proxy              *-cmd *-bench
 proxy/clienthello  -
+proxy/clienthello/capture  proxy/clienthello proxy/proxyheader
 proxy/clientauth   -
 proxy/engine       proxy/tls12
 proxy/tls12        proxy/tls12/ffdhe
