@@ -24,6 +24,10 @@ type Offer struct {
 	// Leaf is the certificate of a source of files, and nil for others: what
 	// is wrong with theirs is put right when the store is opened.
 	Leaf *x509.Certificate
+
+	// OnDemand is for which more names an ACME source obtains certificates when
+	// clients ask for them; nil for none.
+	OnDemand *OnDemand
 }
 
 // Inspect judges the sources as [Check] does, and says more about them, in
@@ -33,8 +37,11 @@ func Inspect(cfg Config) ([]Offer, error) {
 	offers := make([]Offer, len(sources))
 	for i, src := range sources {
 		offers[i] = Offer{Source: src.name(), Names: src.names(), Keys: src.keyTypes()}
-		if f, ok := src.(*fileSource); ok {
-			offers[i].Leaf = f.pair.Leaf
+		switch src := src.(type) {
+		case *fileSource:
+			offers[i].Leaf = src.pair.Leaf
+		case *acmeSource:
+			offers[i].OnDemand = src.settings.OnDemand
 		}
 	}
 	if err != nil {

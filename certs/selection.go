@@ -44,13 +44,18 @@ type nameIndex struct {
 
 func (s snapshot) add(cert *Certificate) {
 	cert.identify()
+	s.addAs(cert, serverNames(cert.Leaf))
+}
+
+// addAs has a certificate found by names.
+func (s snapshot) addAs(cert *Certificate, names []string) {
 	o := offer{cert.Source, cert.Key}
 	ix := s[o]
 	if ix == nil {
 		ix = &nameIndex{exact: make(map[string]*Certificate), wildcard: make(map[string]*Certificate), first: cert}
 		s[o] = ix
 	}
-	for _, name := range serverNames(cert.Leaf) {
+	for _, name := range names {
 		into := ix.exact
 		if strings.HasPrefix(name, "*.") { // and not "*", which is for nobody
 			name, into = name[1:], ix.wildcard
@@ -89,11 +94,14 @@ func serverNames(leaf *x509.Certificate) []string {
 // It may be called at any time, after Close too, and allocates nothing unless
 // the server name has capital letters or is an IPv6 address.
 func (s *Store) Select(sources []string, serverName string, key policy.KeyType) (Certificate, error) {
-	snap := *s.snapshot.Load()
+	return s.snapshot.Load().choose(sources, serverName, key)
+}
+
+func (s snapshot) choose(sources []string, serverName string, key policy.KeyType) (Certificate, error) {
 	name, parent := lookup(serverName)
 	var byWildcard, first *Certificate
 	for _, source := range sources {
-		ix := snap[offer{source, key}]
+		ix := s[offer{source, key}]
 		if ix == nil {
 			continue
 		}
@@ -123,12 +131,15 @@ func (s *Store) Select(sources []string, serverName string, key policy.KeyType) 
 //
 // It allocates no more than Select does.
 func (s *Store) Match(sources []string, serverName string) (keys policy.KeySet, named bool) {
-	snap := *s.snapshot.Load()
+	return s.snapshot.Load().match(sources, serverName)
+}
+
+func (s snapshot) match(sources []string, serverName string) (keys policy.KeySet, named bool) {
 	name, parent := lookup(serverName)
 	var all policy.KeySet
 	for _, source := range sources {
 		for _, key := range selectable {
-			ix := snap[offer{source, key}]
+			ix := s[offer{source, key}]
 			if ix == nil {
 				continue
 			}

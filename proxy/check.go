@@ -60,21 +60,13 @@ func (p Partly) Who() string {
 // second thought. It listens nowhere and writes nothing. Its error is that of
 // Apply.
 func Check(config *configs.Config, logger *slog.Logger) ([]Effective, configs.Errors, error) {
-	offers, err := certs.Inspect(certsConfig(config, logger))
+	offers, routes, err := inspect(config, logger)
 	if err != nil {
-		return nil, nil, positioned(config, err)
+		return nil, nil, err
 	}
-	keys := make(map[string][]policy.KeyType)
 	bySource := make(map[string]certs.Offer)
 	for _, offer := range offers {
-		keys[offer.Source], bySource[offer.Source] = offer.Keys, offer
-	}
-	routes, err := newRoutes(config, keys, new(Server).pools(config))
-	if err != nil {
-		return nil, nil, err
-	}
-	if _, err := adminToken(config); err != nil {
-		return nil, nil, err
+		bySource[offer.Source] = offer
 	}
 	warnings := certificateWarnings(config, offers, time.Now())
 	effective := make([]Effective, len(routes))
@@ -87,6 +79,27 @@ func Check(config *configs.Config, logger *slog.Logger) ([]Effective, configs.Er
 	}
 	warnings.Sort()
 	return effective, warnings, nil
+}
+
+// inspect makes the routes of a configuration, and says what its certificates
+// have to offer.
+func inspect(config *configs.Config, logger *slog.Logger) ([]certs.Offer, []*route, error) {
+	offers, err := certs.Inspect(certsConfig(config, logger))
+	if err != nil {
+		return nil, nil, positioned(config, err)
+	}
+	keys := make(map[string][]policy.KeyType)
+	for _, offer := range offers {
+		keys[offer.Source] = offer.Keys
+	}
+	routes, err := newRoutes(config, keys, new(Server).pools(config))
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := adminToken(config); err != nil {
+		return nil, nil, err
+	}
+	return offers, routes, nil
 }
 
 func (r *route) effective() Effective {

@@ -144,15 +144,11 @@ func (c *connection) decide() error {
 		return err
 	}
 	c.chooseRoute()
-	from, err := c.route.candidatesFor(c.hello)
+	offer := OfferOf(c.hello)
+	from, bound, err := c.route.candidatesFor(c.route.store, &offer)
 	if err != nil {
 		return err
 	}
-	bound := c.route.byKeys[from.keys]
-	if bound == nil {
-		return &certs.NoCertificateError{Sources: from.sources, ServerName: c.hello.ServerName}
-	}
-	offer := OfferOf(c.hello)
 	c.decision, err = bound.Select(offer)
 	c.judge(&offer, from.keys, err == nil)
 	c.noteCanary(&offer, from.keys, err == nil)
@@ -161,10 +157,7 @@ func (c *connection) decide() error {
 		if errors.As(err, &refused) {
 			c.decision.Version = refused.Version // as far as it got
 		}
-		if from.keys != c.route.keySet {
-			err = fmt.Errorf("proxy: the certificates for the server name have keys %s alone: %w", join(from.keys.Types()), err)
-		}
-		return err
+		return c.route.narrowed(from, err)
 	}
 	c.certificate, err = c.route.store.Select(from.sources, c.hello.ServerName, c.decision.Key)
 	return err

@@ -1,16 +1,15 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
+	"github.com/suitegate/suitegate/certs"
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/policy"
-	"github.com/suitegate/suitegate/proxy/clienthello"
 )
 
 const (
@@ -25,31 +24,61 @@ type candidates struct {
 	keys    policy.KeySet // of those sources, for that name
 }
 
-// candidatesFor finds the candidates for a hello, or refuses the client for its
-// server name, as far as the listener is particular about it.
-func (r *route) candidatesFor(hello *clienthello.Hello) (candidates, error) {
-	if hello.ServerName != "" {
-		if keys, named := r.store.Match(r.Certificates, hello.ServerName); named {
+// holdings are the certificates that there are: of a [certs.Store], or of a
+// [certs.Preview] of one.
+type holdings interface {
+	Match(sources []string, serverName string) (keys policy.KeySet, named bool)
+	Pending(sources []string, serverName string) bool
+	HeldBack(sources []string, serverName string) bool
+}
+
+// candidatesFor finds the candidates for a client, and the policy bound to their
+// keys, or refuses the client for its server name, as far as the listener is
+// particular about it.
+func (r *route) candidatesFor(held holdings, o *policy.Offer) (candidates, *policy.Policy, error) {
+	from, err := r.certificatesFor(held, o)
+	if err != nil {
+		return from, nil, err
+	}
+	bound := r.byKeys[from.keys]
+	if bound == nil {
+		return from, nil, &certs.NoCertificateError{Sources: from.sources, ServerName: o.ServerName}
+	}
+	return from, bound, nil
+}
+
+func (r *route) certificatesFor(held holdings, o *policy.Offer) (candidates, error) {
+	if o.ServerName != "" {
+		if keys, named := held.Match(r.Certificates, o.ServerName); named {
 			return candidates{r.Certificates, keys}, nil
 		}
 	}
-	if hello.ServerName != "" && r.store.Pending(r.Certificates, hello.ServerName) {
-		return candidates{}, pending(hello.ServerName)
+	if o.ServerName != "" && held.Pending(r.Certificates, o.ServerName) {
+		return candidates{}, pending(o.ServerName)
 	}
-	if hello.ServerName != "" && r.store.HeldBack(r.Certificates, hello.ServerName) {
-		return candidates{}, heldBack(hello.ServerName)
+	if o.ServerName != "" && held.HeldBack(r.Certificates, o.ServerName) {
+		return candidates{}, heldBack(o.ServerName)
 	}
-	if err := r.refuseName(hello); err != nil {
+	if err := r.refuseName(o); err != nil {
 		return candidates{}, err
 	}
-	keys, _ := r.store.Match(r.defaults, "")
-	if keys == 0 && r.store.Pending(r.defaults, "") {
-		return candidates{}, pending(hello.ServerName)
+	keys, _ := held.Match(r.defaults, "")
+	if keys == 0 && held.Pending(r.defaults, "") {
+		return candidates{}, pending(o.ServerName)
 	}
-	if keys == 0 && r.store.HeldBack(r.defaults, "") {
-		return candidates{}, heldBack(hello.ServerName)
+	if keys == 0 && held.HeldBack(r.defaults, "") {
+		return candidates{}, heldBack(o.ServerName)
 	}
 	return candidates{r.defaults, keys}, nil
+}
+
+// narrowed says of an error about what a client offers that clients with another
+// server name may fare better.
+func (r *route) narrowed(from candidates, err error) error {
+	if from.keys == r.keySet {
+		return err
+	}
+	return fmt.Errorf("proxy: the certificates for the server name have keys %s alone: %w", join(from.keys.Types()), err)
 }
 
 // refuseName refuses a client whose name no certificate has, if the listener
@@ -57,22 +86,22 @@ func (r *route) candidatesFor(hello *clienthello.Hello) (candidates, error) {
 //
 // To send an IP address is to send no name: server_name does not take any
 // (RFC 6066 §3). Most clients know that, and those that do not are no worse.
-func (r *route) refuseName(hello *clienthello.Hello) error {
+func (r *route) refuseName(o *policy.Offer) error {
 	if r.ServerName == configs.ServerNameAny {
 		return nil
 	}
-	_, err := netip.ParseAddr(hello.ServerName)
-	nameless := hello.ServerName == "" || err == nil
+	_, err := netip.ParseAddr(o.ServerName)
+	nameless := o.ServerName == "" || err == nil
 	switch {
 	case nameless && r.ServerName == configs.ServerNameKnown:
 		return nil
-	case hello.ServerName != "":
+	case o.ServerName != "":
 		return &refusal{reason: "unrecognized_name", alert: alertUnrecognizedName,
-			err: fmt.Errorf("proxy: no certificate of the listener has the server name %q", hello.ServerName)}
+			err: fmt.Errorf("proxy: no certificate of the listener has the server name %q", o.ServerName)}
 	}
 	// RFC 8446 §9.2 has an alert for this, which older clients do not know.
 	alert := uint8(alertUnrecognizedName)
-	if slices.Contains(hello.SupportedVersions, tls.VersionTLS13) {
+	if slices.Contains(o.Versions, policy.TLS13) {
 		alert = alertMissingExtension
 	}
 	return &refusal{reason: "no_server_name", alert: alert,

@@ -21,7 +21,6 @@ import (
 
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/policy"
-	"github.com/suitegate/suitegate/proxy/clienthello"
 )
 
 // newKey makes a private key.
@@ -247,10 +246,9 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 	g := start(t, one("tcp", "activemq", "127.0.0.1:1", ""))
 	r := g.listeners["front 127.0.0.1:0"].route.Load()
 	for _, name := range []string{"localhost", "elsewhere.example", "", "127.0.0.1"} {
-		hello := &clienthello.Hello{ServerName: name, LegacyVersion: tls.VersionTLS12}
+		offer := &policy.Offer{ServerName: name, LegacyVersion: policy.TLS12}
 		if n := testing.AllocsPerRun(100, func() {
-			from, err := r.candidatesFor(hello)
-			if err != nil || r.byKeys[from.keys] == nil {
+			if _, bound, err := r.candidatesFor(r.store, offer); err != nil || bound == nil {
 				t.Fatal(err)
 			}
 		}); n != 0 {

@@ -274,11 +274,11 @@ func (g *gateway) judged(listener string, hello []byte) policy.Reason {
 	defer g.mu.Unlock()
 	for _, r := range g.current.routes {
 		if r.Name == listener {
-			from, err := r.candidatesFor(parsed)
+			offer := OfferOf(parsed)
+			from, _, err := r.candidatesFor(r.store, &offer)
 			if err != nil {
 				g.t.Fatal(err)
 			}
-			offer := OfferOf(parsed)
 			return r.shadows[0].byKeys[from.keys].Judge(&offer)
 		}
 	}

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"slices"
 	"strings"
 
+	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/policy"
 	"github.com/suitegate/suitegate/proxy"
 	"github.com/suitegate/suitegate/proxy/clienthello"
@@ -15,22 +15,28 @@ import (
 )
 
 type policyExplainCommand struct {
-	Name       string `arg:"" help:"Name of the policy."`
-	Config     string `placeholder:"FILE" help:"Look among the policies of this configuration, too."`
-	Hello      string `xor:"client" required:"" placeholder:"FILE" help:"A recorded ClientHello, as bytes or as a dump in hexadecimal: a file, the hexadecimal itself, or - for standard input."`
+	Name       string `arg:"" optional:"" help:"Name of the policy."`
+	Config     string `placeholder:"FILE" help:"Look among the policies of this configuration, too; or, without a policy's name, judge as a listener of it."`
+	Listener   string `placeholder:"NAME" help:"With --config, instead of a policy: judge as this listener does, by its policy and its certificates (default: the only one)."`
+	Hello      string `xor:"client" required:"" placeholder:"FILE" help:"A recorded ClientHello: a capture (pcap, pcapng, or what tcpdump -x prints), bytes, or a dump in hexadecimal; a file, the hexadecimal itself, or - for standard input."`
+	Client     string `placeholder:"IP:PORT" help:"With --hello: whose hello is meant, of those in a capture."`
 	Offer      string `xor:"client" required:"" placeholder:"SUITE:SUITE" help:"The suites of a client, by their OpenSSL or IANA names or as numbers."`
 	Versions   string `placeholder:"VERSION,…" help:"With --offer: its versions, such as 1.3,1.2 (default: those of the suites)."`
 	Groups     string `placeholder:"GROUP,…" help:"With --offer: its groups, or none (default: X25519, P-256, P-384, P-521)."`
 	Signatures string `placeholder:"NAME,…" help:"With --offer: its signature algorithms, or none (default: ECDSA, Ed25519, RSA-PSS and RSA PKCS #1 with SHA-256 and better)."`
-	Key        string `placeholder:"TYPE,…" help:"Keys of the listener's certificates: rsa, p256, p384, ed25519 (default: all)."`
+	SNI        string `name:"sni" placeholder:"NAME" help:"With --offer: the server name that it asks for (default: none)."`
+	Key        string `placeholder:"TYPE,…" help:"With a policy: keys of the listener's certificates: rsa, p256, p384, ed25519 (default: all)."`
 	JSON       bool   `help:"Print JSON, for programs."`
 }
 
 // explanation is what `policy explain` prints, for programs.
 type explanation struct {
 	Policy   string        `json:"policy"`
-	Keys     []string      `json:"keys"`
-	Offer    *offerRow     `json:"offer,omitempty"` // not there for a malformed hello
+	Listener *listenerRow  `json:"listener,omitempty"` // not there for a policy alone
+	Keys     []string      `json:"keys"`               // of the certificates that the client can get
+	Client   string        `json:"client,omitempty"`   // whose hello it is, in a capture
+	Server   string        `json:"server,omitempty"`   // and whom to
+	Offer    *offerRow     `json:"offer,omitempty"`    // not there for a malformed hello
 	Admitted bool          `json:"admitted"`
 	Steps    []stepRow     `json:"steps"`
 	Unserved []unservedRow `json:"unserved"`
@@ -38,6 +44,15 @@ type explanation struct {
 	Refusal  *refusalRow   `json:"refusal,omitempty"`
 	Change   *changeRow    `json:"change,omitempty"` // not there if nothing helps
 	After    *decisionRow  `json:"after,omitempty"`  // the change
+}
+
+// listenerRow is the listener that judges.
+type listenerRow struct {
+	Name               string   `json:"name"`
+	Address            string   `json:"address"`
+	Certificates       []string `json:"certificates"`
+	ClientCertificates string   `json:"client_certificates"`
+	Canary             string   `json:"canary,omitempty"` // another policy for some clients, which is not judged by
 }
 
 type offerRow struct {
@@ -67,6 +82,8 @@ type decisionRow struct {
 	Suite   string `json:"suite"`
 	Group   string `json:"group,omitempty"` // there is none with RSA key exchange
 	Key     string `json:"key"`
+
+	Certificate string `json:"certificate,omitempty"` // of the listener, by its name
 }
 
 type refusalRow struct {
@@ -84,27 +101,27 @@ type changeRow struct {
 }
 
 func (c *policyExplainCommand) Run(out *console) error {
-	if c.Hello != "" && c.Versions+c.Groups+c.Signatures != "" {
-		return usageHint(errors.New("--versions, --groups and --signatures describe a client of --offer; a hello has its own"))
+	if err := c.misused(); err != nil {
+		return err
 	}
-	pol, err := policyNamed(c.Name, c.Config)
+	e := &explanation{Keys: []string{}, Steps: []stepRow{}, Unserved: []unservedRow{}}
+	judge, err := c.judge(e, out)
 	if err != nil {
 		return err
 	}
-	keys, err := parseKeys(c.Key)
+	offer, err := c.describe(e, out)
 	if err != nil {
 		return err
 	}
-	e, err := c.explain(pol, keys, os.Stdin)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		text, err := json.MarshalIndent(e, "", "  ")
-		if err != nil {
+	if offer != nil { // or the hello is malformed
+		if err := judge(*offer); err != nil {
 			return err
 		}
-		out.printf("%s\n", text)
+	}
+	if c.JSON {
+		if err := out.json(e); err != nil {
+			return err
+		}
 	} else {
 		e.print(out)
 	}
@@ -114,35 +131,129 @@ func (c *policyExplainCommand) Run(out *console) error {
 	return nil
 }
 
-func (c *policyExplainCommand) explain(pol *policy.Policy, keys []policy.KeyType, stdin io.Reader) (*explanation, error) {
-	e := &explanation{Policy: pol.Name, Keys: names(keys, policy.KeyType.String), Steps: []stepRow{}, Unserved: []unservedRow{}}
-	var offer policy.Offer
-	var ja4 string
-	if c.Hello != "" {
-		hello, err := readHello(c.Hello, stdin)
-		var malformed *clienthello.ParseError
-		if errors.As(err, &malformed) {
-			e.Refusal = &refusalRow{Reason: malformed.Reason(), Alert: engine.AlertName(malformed.Alert()), Error: malformed.Error()}
-			return e, nil
+// misused is what the parser does not see.
+func (c *policyExplainCommand) misused() error {
+	switch {
+	case c.Hello != "" && c.Versions+c.Groups+c.Signatures+c.SNI != "":
+		return usageHint(errors.New("--versions, --groups, --signatures and --sni describe a client of --offer; a hello has its own"))
+	case c.Offer != "" && c.Client != "":
+		return usageHint(errors.New("--client picks a hello of --hello"))
+	case c.Name != "" && c.Listener != "":
+		return usageHint(fmt.Errorf("a listener has its own policy: leave out %s, or --listener", c.Name))
+	case c.Name == "" && c.Config == "":
+		return usageHint(errors.New("by what to judge is missing: the name of a policy, or --config FILE and --listener NAME"), "suitegate policy list shows all policies")
+	case c.Name == "" && c.Key != "":
+		return usageHint(errors.New("--key says what keys a listener has; that of a configuration has its own"))
+	}
+	return nil
+}
+
+// judge returns what decides on a client: a policy, or a listener with its own.
+func (c *policyExplainCommand) judge(e *explanation, out *console) (func(policy.Offer) error, error) {
+	if c.Name == "" {
+		return c.listener(e, out)
+	}
+	pol, err := policyNamed(c.Name, c.Config)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := parseKeys(c.Key)
+	if err != nil {
+		return nil, err
+	}
+	e.Policy, e.Keys = pol.Name, names(keys, policy.KeyType.String)
+	return func(o policy.Offer) error {
+		e.take(pol, pol.Explain(policy.Have{Keys: keys}, o))
+		return nil
+	}, nil
+}
+
+// listener has a listener of the configuration decide.
+func (c *policyExplainCommand) listener(e *explanation, out *console) (func(policy.Offer) error, error) {
+	cfg, err := loadConfig(c.Config)
+	if err != nil {
+		return nil, err
+	}
+	var known []string
+	for _, l := range cfg.Listeners {
+		known = append(known, l.Name)
+	}
+	name := c.Listener
+	if name == "" && len(known) == 1 {
+		name = known[0]
+	}
+	if !slices.Contains(known, name) {
+		err := fmt.Errorf("%s has no listener %q", cfg.File, name)
+		if name == "" {
+			err = fmt.Errorf("%s has %s: --listener says which", cfg.File, count(len(known), "listener"))
 		}
+		return nil, withHint(err, "there are: "+strings.Join(known, ", "))
+	}
+	judge, err := proxy.NewJudge(cfg, name, out.warningLogger())
+	if err != nil {
+		return nil, err
+	}
+	effective := judge.Effective()
+	e.Policy = effective.Policy.Name
+	e.Listener = &listenerRow{Name: effective.Listener, Address: effective.Address, Certificates: effective.Certificates, ClientCertificates: effective.Clients}
+	if effective.Canary != nil {
+		e.Listener.Canary = effective.Canary.String()
+	}
+	return func(o policy.Offer) error {
+		x, err := judge.Explain(o)
+		if err != nil {
+			return err
+		}
+		e.Keys = names(x.Keys, policy.KeyType.String)
+		if x.Trace != nil {
+			e.take(effective.Policy, x.Trace)
+		}
+		if e.Decision != nil {
+			e.Decision.Certificate = x.Certificate
+		}
+		if x.Refused != nil {
+			version := ""
+			if e.Refusal != nil {
+				version = e.Refusal.Version
+			}
+			e.Refusal = &refusalRow{Reason: x.Refused.Reason, Alert: engine.AlertName(x.Refused.Alert), Version: version, Error: x.Refused.Err.Error()}
+		}
+		return nil
+	}, nil
+}
+
+// describe says what the client offers; nil is that its hello breaks the rules,
+// and so is refused whoever judges.
+func (c *policyExplainCommand) describe(e *explanation, out *console) (*policy.Offer, error) {
+	if c.Hello == "" {
+		offer, err := c.typedOffer()
 		if err != nil {
 			return nil, err
 		}
-		offer, ja4 = proxy.OfferOf(hello), hello.JA4()
-		if len(offer.Versions) == 0 {
-			e.Offer = newOfferRow(offer, hello.Versions(), ja4)
-		}
-	} else {
-		var err error
-		if offer, err = c.typedOffer(); err != nil {
-			return nil, err
-		}
+		e.Offer = newOfferRow(offer, offer.Versions, "")
+		return &offer, nil
 	}
-	if e.Offer == nil {
-		e.Offer = newOfferRow(offer, offer.Versions, ja4)
+	pick, err := parsePick(c.Client)
+	if err != nil {
+		return nil, err
 	}
-	e.take(pol, pol.Explain(policy.Have{Keys: keys}, offer))
-	return e, nil
+	found, seen, err := findHello(c.Hello, pick, os.Stdin)
+	if err != nil {
+		return nil, err
+	}
+	if warning := incomplete(seen); warning != "" {
+		out.warnf("%s", warning)
+	}
+	if found.Client.IsValid() {
+		e.Client, e.Server = found.Client.String(), found.Server.String()
+	}
+	if malformed := found.Err; malformed != nil {
+		e.Refusal = &refusalRow{Reason: malformed.Reason(), Alert: engine.AlertName(malformed.Alert()), Error: malformed.Error()}
+		return nil, nil
+	}
+	offer := proxy.OfferOf(found.Hello)
+	e.Offer = newOfferRow(offer, found.Hello.Versions(), found.Hello.JA4())
+	return &offer, nil
 }
 
 // newOfferRow spells an offer out. The versions are those that the client
@@ -216,7 +327,14 @@ func newChangeRow(pol *policy.Policy, c policy.Change) *changeRow {
 }
 
 func (e *explanation) print(out *console) {
-	out.printf("policy %s, listener with keys %s\n", e.Policy, strings.Join(e.Keys, ", "))
+	if e.Listener != nil {
+		e.Listener.print(out, e)
+	} else {
+		out.printf("policy %s, listener with keys %s\n", e.Policy, strings.Join(e.Keys, ", "))
+	}
+	if e.Client != "" {
+		out.printf("client %s to %s\n", e.Client, e.Server)
+	}
 	if e.Offer != nil {
 		e.Offer.print(out)
 	}
@@ -238,9 +356,15 @@ func (e *explanation) print(out *console) {
 	out.printf("\n")
 	if e.Admitted {
 		out.printf("admitted: %s\n", e.Decision)
+		if e.Listener != nil && e.Listener.ClientCertificates == configs.ClientCertificatesRequire {
+			out.printf("then it has to show a certificate of its own that the listener takes\n")
+		}
 		return
 	}
 	out.printf("refused: %s, alert %s\n  %s\n", e.Refusal.Reason, e.Refusal.Alert, e.Refusal.Error)
+	if e.Change == nil && e.Listener != nil && len(e.Steps) == 0 {
+		return // the policy was not asked
+	}
 	if e.Change == nil {
 		out.printf("nothing that could be added would admit this client\n")
 		return
@@ -249,6 +373,22 @@ func (e *explanation) print(out *console) {
 	out.printf("it would then get: %s\n", e.After)
 	if suite, err := policy.ParseSuite(e.Change.Suite); err == nil && !suite.ForwardSecret() {
 		out.printf("mind that %s has no forward secrecy (RFC 9325 section 4.1)\n", suite.OpenSSLName)
+	}
+}
+
+func (l *listenerRow) print(out *console, e *explanation) {
+	out.printf("listener %s on %s, policy %s\n", l.Name, l.Address, e.Policy)
+	for _, certificate := range l.Certificates {
+		out.printf("  certificate %s\n", certificate)
+	}
+	if l.ClientCertificates != configs.ClientCertificatesOff {
+		out.printf("  client certificates %s\n", l.ClientCertificates)
+	}
+	if l.Canary != "" {
+		out.printf("  canary policy %s; not judged by here\n", l.Canary)
+	}
+	if len(e.Keys) > 0 {
+		out.printf("  certificates for this client with keys %s\n", strings.Join(e.Keys, ", "))
 	}
 }
 
@@ -269,8 +409,11 @@ func (o *offerRow) print(out *console) {
 			rows = append(rows, []string{name, line})
 		}
 	}
+	if o.JA4 != "" || o.ServerName != "" {
+		rows = append(rows, []string{"server name", fmt.Sprintf("%q", o.ServerName)})
+	}
 	if o.JA4 != "" {
-		rows = append(rows, []string{"server name", fmt.Sprintf("%q", o.ServerName)}, []string{"JA4", o.JA4})
+		rows = append(rows, []string{"JA4", o.JA4})
 	}
 	out.table("  ", rows)
 }
@@ -300,7 +443,11 @@ func (d *decisionRow) String() string {
 	if d.Group != "" {
 		text += ", group " + d.Group
 	}
-	return text + ", " + d.Key + " certificate"
+	text += ", " + d.Key + " certificate"
+	if d.Certificate != "" {
+		text += " " + d.Certificate
+	}
+	return text
 }
 
 // String is the change in one line.

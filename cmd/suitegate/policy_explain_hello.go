@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/suitegate/suitegate/proxy/clienthello"
+	"github.com/suitegate/suitegate/proxy/clienthello/capture"
 )
 
 // maxHelloInput bounds what is read in search of a hello, in bytes: one of the
@@ -25,16 +26,48 @@ const (
 	recordHandshake = 0x16
 )
 
-// readHello reads a ClientHello from a file, from standard input ("-"), or from
-// the argument itself, if that is hexadecimal and no file has its name.
-func readHello(source string, stdin io.Reader) (*clienthello.Hello, error) {
-	input, err := readHelloInput(source, stdin)
-	if err != nil {
-		return nil, err
+// findHello finds a ClientHello in a file, in standard input ("-"), or in the
+// argument itself, if that is hexadecimal and no file has its name. Of a capture
+// it is the one that pick says.
+func findHello(source string, pick clientPick, stdin io.Reader) (capture.Hello, *capture.Seen, error) {
+	input := stdin
+	if source != "-" {
+		file, err := os.Open(source)
+		switch {
+		case err == nil:
+			defer file.Close()
+			input = file
+		case isDump(source): // and too long for a file name, to some systems
+			input = strings.NewReader(source)
+		case errors.Is(err, fs.ErrNotExist):
+			return capture.Hello{}, nil, fmt.Errorf("%.80q is neither a file nor a hello in hexadecimal", source)
+		default:
+			return capture.Hello{}, nil, err
+		}
 	}
+	captured, rest, err := readCapture(input, pick)
+	if err != nil {
+		return capture.Hello{}, nil, err
+	}
+	if captured != nil {
+		found, err := pick.from(captured)
+		return found, &captured.Seen, err
+	}
+	if pick.given() {
+		return capture.Hello{}, nil, usageHint(errors.New("--client picks one of the hellos of a capture, and there is none"))
+	}
+	hello, err := parseHello(rest)
+	if malformed, ok := errors.AsType[*clienthello.ParseError](err); ok {
+		return capture.Hello{Err: malformed}, nil, nil
+	}
+	return capture.Hello{Hello: hello}, nil, err
+}
+
+// parseHello parses the bytes of a hello, or a dump of them.
+func parseHello(input []byte) (*clienthello.Hello, error) {
 	wire, err := wireBytes(input)
 	if err != nil {
-		return nil, withHint(err, "what is read: bytes of the TLS record or of the handshake message, or a dump of these in hexadecimal")
+		return nil, withHint(err, "what is read: a capture of tcpdump or Wireshark, what `tcpdump -x` prints, or the bytes of a packet, of the TLS record or of the handshake message, or a dump of these in hexadecimal")
 	}
 	var hello *clienthello.Hello
 	if wire[0] == typeClientHello {
@@ -53,29 +86,15 @@ func readHello(source string, stdin io.Reader) (*clienthello.Hello, error) {
 	return hello, err
 }
 
-func readHelloInput(source string, stdin io.Reader) ([]byte, error) {
-	if source == "-" {
-		return readAtMost(stdin, "standard input")
-	}
-	file, err := os.Open(source)
-	if err != nil {
-		// A long argument is an invalid file name to some systems.
-		if _, notHex := wireBytes([]byte(source)); notHex == nil {
-			return []byte(source), nil
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%.80q is neither a file nor a hello in hexadecimal", source)
-		}
-		return nil, err
-	}
-	defer file.Close()
-	return readAtMost(file, source)
+func isDump(text string) bool {
+	_, err := wireBytes([]byte(text))
+	return err == nil
 }
 
-func readAtMost(r io.Reader, name string) ([]byte, error) {
+func readAtMost(r io.Reader) ([]byte, error) {
 	input, err := io.ReadAll(io.LimitReader(r, maxHelloInput+1))
 	if err == nil && len(input) > maxHelloInput {
-		err = fmt.Errorf("%s: more than %d bytes", name, maxHelloInput)
+		err = fmt.Errorf("more than %d bytes, and not a capture", maxHelloInput)
 	}
 	return input, err
 }

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/hex"
+	"io"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/suitegate/suitegate/policy"
+	"github.com/suitegate/suitegate/proxy/clienthello"
 	"github.com/suitegate/suitegate/proxy/engine"
 )
 
@@ -25,6 +27,15 @@ func recordedHello(t *testing.T, name string) []byte {
 		t.Fatal(err)
 	}
 	return wire
+}
+
+// readHello reads the only hello of an input.
+func readHello(input io.Reader) (*clienthello.Hello, error) {
+	found, _, err := findHello("-", clientPick{}, input)
+	if err == nil && found.Err != nil {
+		err = found.Err
+	}
+	return found.Hello, err
 }
 
 // TestHelloDumps reads one hello as the tools print it.
@@ -53,7 +64,7 @@ func TestHelloDumps(t *testing.T) {
 			if err != nil || !bytes.HasPrefix(got, wire) || len(got) > len(wire)+6 {
 				t.Fatalf("got %x, %v\nwant %x", got, err, wire)
 			}
-			hello, err := readHello("-", strings.NewReader(test.dump))
+			hello, err := readHello(strings.NewReader(test.dump))
 			if err != nil || hello.LegacyVersion != tls.VersionTLS10 || len(hello.CipherSuites) != 8 {
 				t.Errorf("%+v, %v", hello, err)
 			}
@@ -73,11 +84,11 @@ func colons(wire []byte) string {
 func TestHelloMessages(t *testing.T) {
 	for _, name := range []string{"openssl-default", "openssl-early-data", "java-default", "chromium-default", "go-psk", "mosquitto-ip"} {
 		wire := recordedHello(t, name)
-		whole, err := readHello("-", bytes.NewReader(wire))
+		whole, err := readHello(bytes.NewReader(wire))
 		if err != nil {
 			t.Fatal(err)
 		}
-		message, err := readHello("-", bytes.NewReader(wire[5:]))
+		message, err := readHello(bytes.NewReader(wire[5:]))
 		if err != nil || message.JA4() != whole.JA4() || !slices.Equal(message.CipherSuites, whole.CipherSuites) {
 			t.Errorf("%s: the message alone gives %+v, %v", name, message, err)
 		}
@@ -100,7 +111,7 @@ func TestHelloInputMistakes(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if hello, err := readHello("-", strings.NewReader(test.input)); err == nil || !strings.Contains(err.Error(), test.want) {
+			if hello, err := readHello(strings.NewReader(test.input)); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%+v, %v, want %q", hello, err, test.want)
 			}
 		})
@@ -114,12 +125,12 @@ func FuzzHelloInput(f *testing.F) {
 		f.Add([]byte(dump))
 	}
 	f.Fuzz(func(t *testing.T, input []byte) {
-		hello, err := readHello("-", bytes.NewReader(input))
+		hello, err := readHello(bytes.NewReader(input))
 		if (hello == nil) == (err == nil) {
 			t.Fatalf("%v, %v", hello, err)
 		}
 		if len(input) > 0 && (input[0] == typeClientHello || input[0] == recordHandshake) && len(input) < maxHelloInput/2 {
-			spelled, errSpelled := readHello("-", strings.NewReader(hex.EncodeToString(input)))
+			spelled, errSpelled := readHello(strings.NewReader(hex.EncodeToString(input)))
 			if (err == nil) != (errSpelled == nil) || err == nil && spelled.JA4() != hello.JA4() {
 				t.Fatalf("as bytes %v, spelled %v", err, errSpelled)
 			}

@@ -147,6 +147,13 @@ func ipVersion(data []byte) gopacket.LayerType {
 	return gopacket.LayerTypeZero
 }
 
+// IsPacket says whether bytes are an IP packet, alone or behind the header of a
+// link that [ReadPackets] knows.
+func IsPacket(b []byte) bool {
+	_, ok := guessLink(b)
+	return ok
+}
+
 // guessLink finds out what header a packet begins with of which nobody has said
 // so: by where in it there is an IP header that fits what follows.
 func guessLink(packet []byte) (layers.LinkType, bool) {
