@@ -54,7 +54,7 @@ listeners:
 			if err != nil {
 				continue // nobody decides on those
 			}
-			e, err := judge.Explain(OfferOf(parsed))
+			e, err := judge.Explain(OfferOf(parsed), parsed.ALPN)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -91,5 +91,35 @@ listeners:
 	_, _, want := Check(config, nil)
 	if _, err := NewJudge(config, "a", nil); err == nil || want == nil || err.Error() != want.Error() || !strings.HasPrefix(err.Error(), config.File+":5:62:") {
 		t.Errorf("%v, want %v", err, want)
+	}
+}
+
+// What a client offers by ALPN is judged, too, as both engines do.
+func TestJudgeALPN(t *testing.T) {
+	node := broker(t, echo)
+	config := parse(t, `
+upstreams: {broker: {nodes: ["`+node+`"]}}
+listeners: [{name: front, address: "127.0.0.1:0", protocol: tcp, policy: activemq, upstream: broker, alpn: [amqp, mqtt]}]
+`)
+	g := startWith(t, config)
+	judge, err := NewJudge(config, "front", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, suite := range []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256} { // one of each engine
+		for _, alpn := range [][]string{nil, {"mqtt"}, {"h2", "amqp"}, {"h2"}, {"http/1.1", "x"}} {
+			conn, err := g.connect("front", &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite}, NextProtos: alpn})
+			conn.Close()
+			line := g.lineOf("front", conn.LocalAddr())
+			e, judged := judge.Explain(policy.Offer{LegacyVersion: policy.TLS12, Suites: []uint16{suite}, Groups: []policy.Group{policy.X25519},
+				PointFormats: []uint8{0}, Signatures: []policy.SignatureScheme{0x0804}}, alpn)
+			if judged != nil || (e.Refused == nil) != (err == nil) {
+				t.Errorf("%q: %+v, %v; the gateway: %v", alpn, e.Refused, judged, err)
+				continue
+			}
+			if e.Refused != nil && (e.Refused.Reason != line["reason"] || !strings.Contains(err.Error(), "no application protocol")) {
+				t.Errorf("%q: %+v; the gateway: %v", alpn, e.Refused, line)
+			}
+		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -28,6 +29,11 @@ func TestScripts(t *testing.T) {
 			env.Values[testKey{}] = env.T()
 			env.Values[processesKey{}] = make(map[string]*process)
 			env.Values[clientsKey{}] = make(map[string]*client)
+			captures, err := filepath.Abs("../../proxy/clienthello/capture/testdata")
+			if err != nil {
+				return err
+			}
+			env.Setenv("CAPTURES", captures)
 			// Where the demo keeps its files by default.
 			env.Setenv("XDG_DATA_HOME", env.WorkDir+"/data")
 			return os.Mkdir(env.WorkDir+"/data", 0o700)

@@ -44,6 +44,9 @@ type explanation struct {
 	Refusal  *refusalRow   `json:"refusal,omitempty"`
 	Change   *changeRow    `json:"change,omitempty"` // not there if nothing helps
 	After    *decisionRow  `json:"after,omitempty"`  // the change
+
+	alpn    []string // of the hello
+	unasked bool     // it is not the policy that refuses
 }
 
 // listenerRow is the listener that judges.
@@ -114,7 +117,7 @@ func (c *policyExplainCommand) Run(out *console) error {
 		return err
 	}
 	if offer != nil { // or the hello is malformed
-		if err := judge(*offer); err != nil {
+		if err := judge(*offer, e.alpn); err != nil {
 			return err
 		}
 	}
@@ -149,7 +152,7 @@ func (c *policyExplainCommand) misused() error {
 }
 
 // judge returns what decides on a client: a policy, or a listener with its own.
-func (c *policyExplainCommand) judge(e *explanation, out *console) (func(policy.Offer) error, error) {
+func (c *policyExplainCommand) judge(e *explanation, out *console) (func(policy.Offer, []string) error, error) {
 	if c.Name == "" {
 		return c.listener(e, out)
 	}
@@ -162,14 +165,14 @@ func (c *policyExplainCommand) judge(e *explanation, out *console) (func(policy.
 		return nil, err
 	}
 	e.Policy, e.Keys = pol.Name, names(keys, policy.KeyType.String)
-	return func(o policy.Offer) error {
+	return func(o policy.Offer, _ []string) error {
 		e.take(pol, pol.Explain(policy.Have{Keys: keys}, o))
 		return nil
 	}, nil
 }
 
 // listener has a listener of the configuration decide.
-func (c *policyExplainCommand) listener(e *explanation, out *console) (func(policy.Offer) error, error) {
+func (c *policyExplainCommand) listener(e *explanation, out *console) (func(policy.Offer, []string) error, error) {
 	cfg, err := loadConfig(c.Config)
 	if err != nil {
 		return nil, err
@@ -199,8 +202,8 @@ func (c *policyExplainCommand) listener(e *explanation, out *console) (func(poli
 	if effective.Canary != nil {
 		e.Listener.Canary = effective.Canary.String()
 	}
-	return func(o policy.Offer) error {
-		x, err := judge.Explain(o)
+	return func(o policy.Offer, alpn []string) error {
+		x, err := judge.Explain(o, alpn)
 		if err != nil {
 			return err
 		}
@@ -208,14 +211,15 @@ func (c *policyExplainCommand) listener(e *explanation, out *console) (func(poli
 		if x.Trace != nil {
 			e.take(effective.Policy, x.Trace)
 		}
-		if e.Decision != nil {
+		if x.Refused == nil {
 			e.Decision.Certificate = x.Certificate
-		}
-		if x.Refused != nil {
+		} else {
 			version := ""
 			if e.Refusal != nil {
 				version = e.Refusal.Version
 			}
+			e.unasked = e.Refusal == nil
+			e.Admitted, e.Decision = false, nil
 			e.Refusal = &refusalRow{Reason: x.Refused.Reason, Alert: engine.AlertName(x.Refused.Alert), Version: version, Error: x.Refused.Err.Error()}
 		}
 		return nil
@@ -252,6 +256,7 @@ func (c *policyExplainCommand) describe(e *explanation, out *console) (*policy.O
 		return nil, nil
 	}
 	offer := proxy.OfferOf(found.Hello)
+	e.alpn = found.Hello.ALPN
 	e.Offer = newOfferRow(offer, found.Hello.Versions(), found.Hello.JA4())
 	return &offer, nil
 }
@@ -346,8 +351,12 @@ func (e *explanation) print(out *console) {
 		}
 		rows = append(rows, []string{step.Topic, step.Name, verdict, step.Why})
 	}
+	unserved := "not served by this listener: "
+	if e.Listener != nil {
+		unserved = "not served with the certificates for this client: "
+	}
 	for _, u := range e.Unserved {
-		rows = append(rows, []string{string(policy.SuiteTopic), u.Suite, "no", "not served by this listener: " + u.Why})
+		rows = append(rows, []string{string(policy.SuiteTopic), u.Suite, "no", unserved + u.Why})
 	}
 	if len(rows) > 0 {
 		out.printf("\n")
@@ -362,14 +371,17 @@ func (e *explanation) print(out *console) {
 		return
 	}
 	out.printf("refused: %s, alert %s\n  %s\n", e.Refusal.Reason, e.Refusal.Alert, e.Refusal.Error)
-	if e.Change == nil && e.Listener != nil && len(e.Steps) == 0 {
-		return // the policy was not asked
+	if e.unasked {
+		return
 	}
 	if e.Change == nil {
 		out.printf("nothing that could be added would admit this client\n")
 		return
 	}
 	out.printf("smallest change that would admit it: add %s\n", e.Change)
+	if e.Listener != nil && e.Change.Key != "" && e.Offer.ServerName != "" {
+		out.printf("that certificate needs the client's server name\n")
+	}
 	out.printf("it would then get: %s\n", e.After)
 	if suite, err := policy.ParseSuite(e.Change.Suite); err == nil && !suite.ForwardSecret() {
 		out.printf("mind that %s has no forward secrecy (RFC 9325 section 4.1)\n", suite.OpenSSLName)
