@@ -24,6 +24,7 @@ import (
 var notRun = map[string]string{
 	"make test":                 "it runs this test; .ci/run calls it, as TestREADMECommands checks",
 	"docker build -t suitegate": "TestContainer runs the Dockerfile's build without an engine",
+	"tcpdump":                   "it needs privileges, and clients; what it wrote once is in its file",
 	"docker run":                "TestContainer runs what the Dockerfile describes in an empty root",
 }
 
@@ -51,6 +52,13 @@ func TestREADMECommands(t *testing.T) {
 	r.replace("1500", port[:4])                     // all ports of the test bench, which differ in the last digit
 	config := r.replacer().Replace(text.blocks(t, "yaml")[0])
 	if err := os.WriteFile(filepath.Join(r.dir, "gateway.yml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	captured, err := os.ReadFile("../../proxy/clienthello/capture/testdata/openssl-loopback.pcap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(r.dir, "clients.pcap"), captured, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	left := make(map[string]bool)
