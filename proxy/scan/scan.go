@@ -134,9 +134,8 @@ func (e *elimination) ask(ctx context.Context, change func(*hello)) (*answer, er
 // suites returns those that the server accepts, in the order in which it chose
 // them.
 func (e *elimination) suites(ctx context.Context, offer []uint16) (accepted []uint16, err error) {
-	offer = slices.Clone(offer)
 	for len(offer) > 0 {
-		a, err := e.ask(ctx, func(h *hello) { h.suites = offer })
+		a, err := e.ask(ctx, func(h *hello) { h.suites = calm(offer) })
 		if a == nil || err != nil {
 			return accepted, err
 		}
@@ -144,6 +143,32 @@ func (e *elimination) suites(ctx context.Context, offer []uint16) (accepted []ui
 		offer = slices.DeleteFunc(slices.Clone(offer), func(id uint16) bool { return id == a.suite })
 	}
 	return accepted, nil
+}
+
+// calm puts another suite before ChaCha20. A server with an order of its own may
+// make an exception for a client that has ChaCha20 first, as one does that has no
+// hardware for AES.
+func calm(offer []uint16) []uint16 {
+	offer = slices.Clone(offer)
+	if at := slices.IndexFunc(offer, func(id uint16) bool { return !isChaCha20(id) }); at > 0 {
+		offer[0], offer[at] = offer[at], offer[0]
+	}
+	return offer
+}
+
+func isChaCha20(id uint16) bool { return strings.Contains(policy.SuiteName(id), "CHACHA20") }
+
+// decoy is a suite with AES that servers know and this one does not accept.
+func decoy(v policy.Version, accepted []uint16) (id uint16, ok bool) {
+	known := []uint16{0xC02F, 0xC030, 0xC02B, 0xC02C, 0x009C, 0x009D, 0x002F, 0x0035}
+	if v == policy.TLS13 {
+		known = []uint16{0x1301, 0x1302, 0x1304, 0x1305}
+	}
+	at := slices.IndexFunc(known, func(id uint16) bool { return !slices.Contains(accepted, id) })
+	if at < 0 {
+		return 0, false
+	}
+	return known[at], true
 }
 
 // groups returns those that the server exchanges keys in, in the order in which
@@ -212,12 +237,11 @@ func (e *elimination) preference(ctx context.Context, order []uint16) (Preferenc
 	}
 	offer := slices.Clone(order)
 	slices.Reverse(offer)
-	if len(offer) > 2 && strings.Contains(policy.SuiteName(offer[0]), "CHACHA20") {
-		// A server with an order of its own may make an exception for a client
-		// that puts ChaCha20 first.
-		offer[0], offer[1] = offer[1], offer[0]
+	reversed := calm(offer)
+	if unwanted, ok := decoy(e.hello.version, order); ok && reversed[0] == order[0] { // the only one that is not ChaCha20
+		reversed = slices.Concat([]uint16{unwanted}, offer)
 	}
-	a, err := e.ask(ctx, func(h *hello) { h.suites = offer })
+	a, err := e.ask(ctx, func(h *hello) { h.suites = reversed })
 	switch {
 	case err != nil:
 		return "", err
@@ -225,7 +249,7 @@ func (e *elimination) preference(ctx context.Context, order []uint16) (Preferenc
 		return "", fmt.Errorf("scan: %s: the server refuses what it has accepted, in another order", e.hello.version)
 	case a.suite == order[0]:
 		return ByServer, nil
-	case a.suite == offer[0]:
+	case a.suite == offer[0] || a.suite == reversed[0]:
 		return ByClient, nil
 	}
 	return Mixed, nil
