@@ -134,11 +134,11 @@ func TestOpenSSLFacts(t *testing.T) {
 	address := startBoth(t, "-serverpref", "-cipher", "DHE-RSA-AES128-SHA:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-SHA:@SECLEVEL=0",
 		"-ciphersuites", "TLS_AES_128_CCM_SHA256:TLS_AES_128_GCM_SHA256", "-groups", "P-521:X448:P-256", "-alpn", "stomp,mqtt", "-no_ticket", "-no_tls1", "-min_protocol", "TLSv1.1")
 	want := []string{
-		"TLSv1.3 by server: TLS_AES_128_CCM_SHA256 TLS_AES_128_GCM_SHA256; groups P-521 X448 P-256",
+		"TLSv1.3 by server: TLS_AES_128_CCM_SHA256 TLS_AES_128_GCM_SHA256; groups P-521 X448 P-256; alpn [stomp mqtt]",
 		"TLSv1.2 by server: TLS_DHE_RSA_WITH_AES_128_CBC_SHA TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA; groups P-521 X448 P-256; dhe 2048, alpn [stomp mqtt], etm true, ems true, renegotiation true, tickets false",
 		"TLSv1.1 by server: TLS_DHE_RSA_WITH_AES_128_CBC_SHA TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA; groups P-521 X448 P-256; dhe 2048, alpn [stomp mqtt], etm true, ems true, renegotiation true, tickets false",
-		"ECDSA-P-256 CN=scanned of 1",
-		"RSA-2048 CN=scanned of 1",
+		"ECDSA-P-256 CN=scanned of 1 in [TLSv1.3 TLSv1.2]",
+		"RSA-2048 CN=scanned of 1 in [TLSv1.3 TLSv1.2 TLSv1.1]",
 	}
 	if diff := cmp.Diff(want, summary(scanned(t, address, Options{ServerName: "localhost"}))); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,7 +38,7 @@ var versions = [...]policy.Version{policy.TLS13, policy.TLS12, policy.TLS11, pol
 // the time that all of it takes; some 50 hellos are enough for most servers, and
 // each has a connection of its own. A server that accepts nothing is no error.
 func Scan(ctx context.Context, address string, options Options) (*Report, error) {
-	p := &prober{address: address, options: options, slots: make(chan struct{}, cmp.Or(options.Parallel, 4))}
+	p := &prober{address: address, options: options, slots: make(chan struct{}, cmp.Or(options.Parallel, 4)), shares: sync.OnceValues(newShares)}
 	found := make([]*Version, len(versions))
 	group, ctx := errgroup.WithContext(ctx)
 	for i, v := range versions {
@@ -78,7 +79,7 @@ func (p *prober) version(ctx context.Context, v policy.Version) (*Version, error
 	group, partCtx := errgroup.WithContext(ctx)
 	found := make([][]uint16, len(all)-1)
 	for i, ids := range all[1:] {
-		part := &elimination{prober: p, hello: e.hello}
+		part := &elimination{prober: p, hello: e.hello, retries: e.retries}
 		group.Go(func() (err error) {
 			found[i], err = part.suites(partCtx, ids)
 			return err
@@ -109,6 +110,7 @@ type elimination struct {
 	prober    *prober
 	hello     hello
 	noVersion bool // the last hello was refused for its version, not for its suites
+	retries   bool // the server answers hellos without a share by HelloRetryRequests
 }
 
 // ask returns no answer, and no error, where the server refuses.
@@ -116,6 +118,15 @@ func (e *elimination) ask(ctx context.Context, change func(*hello)) (*answer, er
 	h := e.hello
 	change(&h)
 	a, err := e.prober.ask(ctx, &h)
+	if h.version == policy.TLS13 && h.shares == nil && !e.retries && wantsShare(err) {
+		if h.shares, err = e.prober.shares(); err == nil {
+			a, err = e.prober.ask(ctx, &h)
+		}
+		if err == nil {
+			e.hello.shares = h.shares // it will not change its mind
+		}
+	}
+	e.retries = e.retries || err == nil && a.retry
 	switch {
 	case errors.Is(err, errRefused):
 		e.noVersion = errors.Is(err, alertError(alertProtocolVersion)) || errors.Is(err, errSilent)
@@ -129,6 +140,13 @@ func (e *elimination) ask(ctx context.Context, change func(*hello)) (*answer, er
 		return nil, nil
 	}
 	return a, nil
+}
+
+// wantsShare reports whether a refusal may be one of a hello without any key
+// share, which RFC 8446 §4.2.8 allows and some servers do not.
+func wantsShare(err error) bool {
+	alert, ok := errors.AsType[alertError](err)
+	return ok && (alert == alertIllegalParameter || alert == alertDecodeError || alert == alertMissingExtension)
 }
 
 // suites returns those that the server accepts, in the order in which it chose
@@ -171,25 +189,6 @@ func decoy(v policy.Version, accepted []uint16) (id uint16, ok bool) {
 	return known[at], true
 }
 
-// groups returns those that the server exchanges keys in, in the order in which
-// it chose them, when suites are offered.
-func (e *elimination) groups(ctx context.Context, suites []uint16) (accepted []policy.Group, err error) {
-	offer := allGroups()
-	for len(suites) > 0 && len(offer) > 0 {
-		a, err := e.ask(ctx, func(h *hello) { h.suites, h.groups = suites, offer })
-		if a == nil || err != nil {
-			return accepted, err
-		}
-		at := slices.Index(offer, a.group)
-		if at < 0 {
-			return accepted, nil // it does not look at what the client can
-		}
-		accepted = append(accepted, a.group)
-		offer = slices.Delete(slices.Clone(offer), at, at+1)
-	}
-	return accepted, nil
-}
-
 // report finds out the rest about a version, of which the server accepts some
 // suites.
 func (e *elimination) report(ctx context.Context, accepted []uint16) (*Version, error) {
@@ -213,19 +212,11 @@ func (e *elimination) report(ctx context.Context, accepted []uint16) (*Version, 
 	if v.Version == policy.SSL30 {
 		return v, nil
 	}
-	exchanged := order
-	if v.Version != policy.TLS13 {
-		exchanged = suitesWith(order, "TLS_ECDHE_", "TLS_ECDH_anon_")
-	}
-	groups, err := e.groups(ctx, exchanged)
-	if err != nil {
+	if err := e.findGroups(ctx, v, order); err != nil {
 		return nil, err
 	}
-	for _, g := range groups {
-		v.Groups = append(v.Groups, Group{Name: groupName(g), ID: g})
-	}
 	if v.Version == policy.TLS13 {
-		return v, nil
+		return v, e.encrypted(ctx, v, order)
 	}
 	return v, e.extensions(ctx, v, order)
 }
