@@ -103,7 +103,7 @@ func (e *elimination) groups(ctx context.Context, suites []uint16) (found []poli
 		if at < 0 {
 			return found, kept, nil // it does not look at what the client can
 		}
-		if curve := keyCurve(a); len(found) == 0 && curve != 0 {
+		if curve := keyCurve(a); len(found) == 0 && kept == 0 && curve != 0 {
 			kept = curve
 			offer = append(without(offer, kept), kept)
 			if a.group == kept {

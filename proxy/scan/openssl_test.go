@@ -144,3 +144,30 @@ func TestOpenSSLFacts(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+// An ECDSA certificate is shown to nobody who does not know its curve. Other
+// groups are found nevertheless, and where they cannot be, that is said.
+func TestGroupsBehindCertificate(t *testing.T) {
+	pair := ecdsaCertificate(t)
+	cert, key := pemFiles(t, "ecdsa", pair.PrivateKey, pair.Certificate[0])
+	for _, test := range []struct {
+		groups, want string
+		more         []string
+	}{
+		{"P-384:P-256:X25519", "groups P-384 P-256, some hidden behind P-256;", []string{"-serverpref"}},
+		{"P-256:X25519", "groups P-256, some hidden behind P-256;", []string{"-serverpref"}},
+		{"P-384:X25519", "groups P-384 X25519;", []string{"-serverpref"}}, // without the curve
+		{"P-384:P-256:X25519", "groups X25519 P-384 P-256;", nil},
+		{"P-384:X25519:P-256", "groups P-384 X25519 P-256;", []string{"-serverpref", "-cipher", "ECDHE-ECDSA-AES128-SHA:AECDH-AES128-SHA:@SECLEVEL=0"}},
+	} {
+		t.Run(test.groups+strings.Join(test.more, " "), func(t *testing.T) {
+			args := append([]string{"-cert", cert, "-key", key, "-tls1_2", "-groups", test.groups}, test.more...)
+			r := scanned(t, startSServer(t, args...), Options{})
+			got := summary(r)
+			hidden := strings.Contains(test.want, "hidden")
+			if !strings.Contains(got[0], test.want) || (len(r.Notes) == 1) != hidden {
+				t.Errorf("%q, want %s", got, test.want)
+			}
+		})
+	}
+}
