@@ -166,6 +166,7 @@ func seed(t *testing.T) uint64 {
 // what sslscan finds, what OpenSSL makes of their lists, and what else their
 // configurations say.
 func TestAgreement(t *testing.T) {
+	needPrograms(t, "openssl", "sslscan", "haproxy", "nginx")
 	const each = 40
 	keys := newKeys(t)
 	first := seed(t)

@@ -7,7 +7,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -104,7 +103,7 @@ func startOnPorts(t *testing.T, n int, write func(ports []int) string, command f
 			}
 			return addresses
 		}
-		if try == tries-1 || errors.Is(err, exec.ErrNotFound) {
+		if try == tries-1 {
 			t.Fatal(err)
 		}
 		t.Logf("again: %v", err)
@@ -255,6 +254,20 @@ func startNginx(t *testing.T, servers []*server, keys map[string]keyFiles) {
 	})
 	for i, address := range addresses {
 		servers[i].address = address
+	}
+}
+
+// needPrograms skips the test where one is missing, but fails it in CI.
+func needPrograms(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := exec.LookPath(program(name)); err == nil {
+			continue
+		}
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("this test needs %s, which .ci/install installs", name)
+		}
+		t.Skipf("SKIPPED: this test needs %s, which .ci/install installs", name)
 	}
 }
 
