@@ -15,12 +15,13 @@ import (
 )
 
 type scanCommand struct {
-	Address string        `arg:"" placeholder:"HOST:PORT" help:"Address of the server."`
-	Policy  string        `placeholder:"NAME" help:"Compare with this policy; exit 1 if the server differs."`
-	Config  string        `placeholder:"FILE" help:"Look for it among the policies of this configuration, too."`
-	SNI     string        `name:"sni" placeholder:"NAME" help:"Server name to ask for (default: HOST, if it is a name)."`
-	JSON    bool          `name:"json" help:"Print JSON."`
-	Timeout time.Duration `default:"1m" help:"How long all of it may take (default: ${default})."`
+	Address  string        `arg:"" placeholder:"HOST:PORT" help:"Address of the server."`
+	Policy   string        `placeholder:"NAME" help:"Compare with this policy; exit 1 if the server differs."`
+	Config   string        `placeholder:"FILE" help:"Look for it among the policies of this configuration, too."`
+	SNI      string        `name:"sni" placeholder:"NAME" help:"Server name to ask for (default: HOST, if it is a name)."`
+	StartTLS string        `name:"starttls" placeholder:"NAME" default:"none" help:"Protocol that TLS begins in: none, which is TLS from the first byte, and all that there is."`
+	JSON     bool          `name:"json" help:"Print JSON."`
+	Timeout  time.Duration `default:"1m" help:"How long all of it may take (default: ${default})."`
 }
 
 // scanResult is what scan --json prints.
@@ -33,6 +34,9 @@ func (s *scanCommand) Run(out *console) error {
 	host, _, err := net.SplitHostPort(s.Address)
 	if err != nil {
 		return usageHint(err, "suitegate scan localhost:5671")
+	}
+	if s.StartTLS != "none" {
+		return usageHint(fmt.Errorf("--starttls %s: scan speaks TLS from the first byte, and no protocol in which TLS begins later", printable(s.StartTLS)), "--starttls none is the only value, and the default")
 	}
 	var wanted *policy.Policy
 	if s.Policy != "" {
@@ -107,14 +111,18 @@ func printScan(out *console, result scanResult) {
 		out.printf("\n")
 	}
 	for _, c := range result.Certificates {
-		out.printf("certificate %s, %s, issued by %s, until %s, a chain of %d\n", c.Key,
-			printable(strings.Join(c.Names, ", ")), printable(c.Issuer), c.NotAfter.Format(time.DateOnly), c.Chain)
+		where := "" // everywhere
+		if len(c.Versions) < len(result.Versions) {
+			where = ", in " + strings.Join(c.Versions, ", ")
+		}
+		out.printf("certificate %s, %s, issued by %s, until %s, a chain of %d%s\n", c.Key,
+			printable(strings.Join(c.Names, ", ")), printable(c.Issuer), c.NotAfter.Format(time.DateOnly), c.Chain, where)
 	}
 	if result.OCSPStapled {
 		out.printf("OCSP responses are stapled\n")
 	}
 	if result.AsksClient {
-		out.printf("client certificates are asked for\n")
+		out.printf("client certificates are asked for%s\n", whereAsked(result.Versions))
 	}
 	for _, note := range result.Notes {
 		out.warnf("%s", note)
@@ -122,6 +130,21 @@ func printScan(out *console, result scanResult) {
 	if result.Comparison != nil {
 		printComparison(out, result.Comparison)
 	}
+}
+
+// whereAsked names the versions in which client certificates are asked for, if it
+// is not all of them.
+func whereAsked(versions []scan.Version) string {
+	var names []string
+	for _, v := range versions {
+		if v.AsksClient {
+			names = append(names, v.Name)
+		}
+	}
+	if len(names) == len(versions) {
+		return ""
+	}
+	return " in " + strings.Join(names, ", ")
 }
 
 func preferenceText(p scan.Preference) string {
@@ -143,7 +166,11 @@ func versionFacts(v scan.Version) (lines []string) {
 		for _, g := range v.Groups {
 			names = append(names, g.Name)
 		}
-		lines = append(lines, "groups "+strings.Join(names, ", "))
+		line := "groups " + strings.Join(names, ", ")
+		if v.GroupsHiddenBehind != "" {
+			line += "; others may be hidden behind " + v.GroupsHiddenBehind
+		}
+		lines = append(lines, line)
 	}
 	if v.DHEBits > 0 {
 		lines = append(lines, fmt.Sprintf("DHE with %d bits", v.DHEBits))
@@ -176,7 +203,11 @@ func printComparison(out *console, c *scan.Comparison) {
 		rows = append(rows, []string{"+", item.Version, item.Kind, item.Name, "accepted, and not in policy " + c.Policy})
 	}
 	for _, item := range c.Missing {
-		rows = append(rows, []string{"-", item.Version, item.Kind, item.Name, "in policy " + c.Policy + ", and not accepted"})
+		why := ""
+		if item.Why != "" {
+			why = ": " + item.Why
+		}
+		rows = append(rows, []string{"-", item.Version, item.Kind, item.Name, "in policy " + c.Policy + ", and not accepted" + why})
 	}
 	for _, version := range c.Order {
 		rows = append(rows, []string{"~", version, "order", "", "not that of policy " + c.Policy})

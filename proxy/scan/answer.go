@@ -2,7 +2,7 @@ package scan
 
 import (
 	"bytes"
-	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -14,17 +14,15 @@ import (
 	"github.com/suitegate/suitegate/policy"
 )
 
-const (
-	maxRecord = 1<<14 + 256 // some servers do not count as RFC 8446 §5.1 does
-	maxAnswer = 128 << 10   // bytes of one answer, with a long chain in it
-)
-
 // Alerts that mean more than a refusal (RFC 8446 §6).
 const (
-	alertLevelWarning    = 1
-	alertCloseNotify     = 0
-	alertProtocolVersion = 70
-	alertInternalError   = 80
+	alertLevelWarning     = 1
+	alertCloseNotify      = 0
+	alertIllegalParameter = 47
+	alertDecodeError      = 50
+	alertProtocolVersion  = 70
+	alertInternalError    = 80
+	alertMissingExtension = 109
 )
 
 // helloRetryRequest is the random of a ServerHello that is one (RFC 8446
@@ -35,13 +33,17 @@ var helloRetryRequest = [32]byte{
 }
 
 // answer is what a server says to a hello, up to where it waits for the client,
-// or goes on encrypted.
+// or, if the hello is not a whole one, goes on encrypted.
 type answer struct {
 	version    policy.Version
 	suite      uint16
 	extensions []uint16
 	alpn       string       // the protocol that the server has chosen, or ""
-	group      policy.Group // of a HelloRetryRequest, or of an ECDHE key exchange; 0 otherwise
+	group      policy.Group // of TLS 1.3, or of an ECDHE key exchange; 0 otherwise
+	retry      bool         // it is a HelloRetryRequest
+	cookie     []byte       // that a second hello has to bring along
+	share      []byte       // the server's
+	raw        []byte       // the ServerHello's message, where handshakes are read on
 	dheBits    int          // length of the prime of a DHE key exchange; 0 otherwise
 	chain      [][]byte     // certificates in DER, the leaf first
 	stapled    bool         // an OCSP response came with them
@@ -60,8 +62,11 @@ func (e *notTLSError) Error() string {
 	return fmt.Sprintf("the server does not answer in TLS but with %q", e.first)
 }
 
+// errMalformed is that of every answer that TLS does not have.
+var errMalformed = errors.New("malformed answer")
+
 func malformed(format string, args ...any) error {
-	return fmt.Errorf("malformed answer: "+format, args...)
+	return fmt.Errorf("%w: "+format, append([]any{errMalformed}, args...)...)
 }
 
 // readAnswer reads what a server says to h. An alert is an alertError, and the
@@ -118,7 +123,7 @@ func (a *answer) readServerHello(s cryptobyte.String, h *hello) error {
 	if !slices.Contains(h.suites, a.suite) {
 		return malformed("suite %s, which was not offered", policy.SuiteName(a.suite))
 	}
-	retry := bytes.Equal(random, helloRetryRequest[:])
+	a.retry = bytes.Equal(random, helloRetryRequest[:])
 	if !s.Empty() && (!s.ReadUint16LengthPrefixed(&block) || !s.Empty()) {
 		return malformed("extensions of ServerHello")
 	}
@@ -128,25 +133,25 @@ func (a *answer) readServerHello(s cryptobyte.String, h *hello) error {
 		if !block.ReadUint16(&extension) || !block.ReadUint16LengthPrefixed(&data) {
 			return malformed("extensions of ServerHello")
 		}
-		const cookie = 44 // the one that a HelloRetryRequest may have unasked
-		if slices.Contains(a.extensions, extension) || !h.offers(extension) && (extension != cookie || !retry) {
+		unasked := extension == extCookie && a.retry // the only one that may be
+		if slices.Contains(a.extensions, extension) || !h.offers(extension) && !unasked {
 			return malformed("extension %d, which was not offered or is there twice", extension)
 		}
 		a.extensions = append(a.extensions, extension)
-		if err := a.readExtension(extension, data, retry); err != nil {
+		if err := a.readExtension(extension, data, h); err != nil {
 			return err
 		}
 	}
 	if a.version < policy.SSL30 || a.version > h.version {
 		return malformed("version %s, which was not offered", a.version)
 	}
-	if a.version == policy.TLS13 && a.group == 0 {
-		return malformed("no group, where no share was offered")
+	if a.version == policy.TLS13 && a.group == 0 && len(a.cookie) == 0 {
+		return malformed("no group")
 	}
 	return nil
 }
 
-func (a *answer) readExtension(extension uint16, data cryptobyte.String, retry bool) error {
+func (a *answer) readExtension(extension uint16, data cryptobyte.String, h *hello) error {
 	ok := true
 	switch extension {
 	case extSupportedVersions:
@@ -155,8 +160,18 @@ func (a *answer) readExtension(extension uint16, data cryptobyte.String, retry b
 		a.version = policy.Version(version)
 	case extKeyShare:
 		var group uint16
-		ok = retry && data.ReadUint16(&group) && data.Empty() && group != 0
+		var share cryptobyte.String
+		ok = data.ReadUint16(&group) && group != 0
 		a.group = policy.Group(group)
+		if ok && !a.retry {
+			ok = h.share(a.group) != nil && data.ReadUint16LengthPrefixed(&share) && len(share) > 0
+			a.share = share
+		}
+		ok = ok && data.Empty()
+	case extCookie:
+		var cookie cryptobyte.String
+		ok = data.ReadUint16LengthPrefixed(&cookie) && data.Empty() && len(cookie) > 0
+		a.cookie = cookie
 	case extALPN:
 		var list, protocol cryptobyte.String
 		ok = data.ReadUint16LengthPrefixed(&list) && data.Empty() &&
@@ -212,80 +227,4 @@ func (a *answer) readKeyExchange(s cryptobyte.String) error {
 		a.dheBits = new(big.Int).SetBytes(prime).BitLen()
 	}
 	return nil
-}
-
-// messages puts handshake messages together from records.
-type messages struct {
-	r       io.Reader
-	started bool
-	size    int // of all records
-	pending []byte
-}
-
-// next returns a message. Its body is the caller's.
-func (m *messages) next() (kind uint8, body cryptobyte.String, err error) {
-	for {
-		s := cryptobyte.String(m.pending)
-		if s.ReadUint8(&kind) && s.ReadUint24LengthPrefixed(&body) {
-			m.pending = s
-			return kind, body, nil
-		}
-		if err := m.readRecord(); err != nil {
-			return 0, nil, err
-		}
-	}
-}
-
-// readRecord appends the contents of the next handshake record to what is
-// pending, and passes over warnings.
-func (m *messages) readRecord() error {
-	header := make([]byte, 5)
-	if n, err := io.ReadFull(m.r, header); err == io.ErrUnexpectedEOF {
-		if !m.started && (header[0] != recordAlert && header[0] != recordHandshake) {
-			return &notTLSError{header[:n]}
-		}
-		return io.EOF
-	} else if err != nil {
-		return err
-	}
-	kind, major, length := header[0], header[1], int(header[3])<<8|int(header[4])
-	if kind != recordAlert && kind != recordHandshake || major != 3 {
-		if m.started {
-			return malformed("record of type %d", kind)
-		}
-		return &notTLSError{header}
-	}
-	m.started = true
-	if length == 0 || length > maxRecord {
-		return malformed("record of %d bytes", length)
-	}
-	if m.size += length; m.size > maxAnswer {
-		return malformed("more than %d bytes", maxAnswer)
-	}
-	record := make([]byte, length)
-	if _, err := io.ReadFull(m.r, record); err == io.ErrUnexpectedEOF {
-		return io.EOF
-	} else if err != nil {
-		return err
-	}
-	if kind == recordHandshake {
-		m.pending = append(m.pending, record...)
-		return nil
-	}
-	switch {
-	case len(record) != 2:
-		return malformed("alert of %d bytes", len(record))
-	case record[1] == alertCloseNotify:
-		return io.EOF
-	case record[0] == alertLevelWarning:
-		return nil
-	}
-	return alertError(record[1])
-}
-
-// random returns the 32 bytes that a hello has once or twice.
-func random() []byte {
-	b := make([]byte, 32)
-	rand.Read(b) // never fails
-	return b
 }

@@ -28,13 +28,6 @@ func wireHello(messages ...[]byte) []byte {
 	return b.BytesOrPanic()
 }
 
-func message(kind uint8, body []byte) []byte {
-	var b cryptobyte.Builder
-	b.AddUint8(kind)
-	b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(body) })
-	return b.BytesOrPanic()
-}
-
 // serverHello makes one with extensions as they stand on the wire.
 func serverHello(version, suite uint16, random []byte, compression uint8, extensions string) []byte {
 	var b cryptobyte.Builder

@@ -1,6 +1,9 @@
 package scan
 
 import (
+	"crypto/rand"
+	"slices"
+
 	"golang.org/x/crypto/cryptobyte"
 
 	"github.com/suitegate/suitegate/policy"
@@ -8,32 +11,38 @@ import (
 
 // Record and handshake types (RFC 8446 §5.1, §4; RFC 5246 §7.4).
 const (
-	recordAlert     = 21
-	recordHandshake = 22
+	recordChangeCipherSpec = 20
+	recordAlert            = 21
+	recordHandshake        = 22
+	recordApplicationData  = 23
 
-	typeClientHello        = 1
-	typeServerHello        = 2
-	typeCertificate        = 11
-	typeServerKeyExchange  = 12
-	typeCertificateRequest = 13
-	typeServerHelloDone    = 14
-	typeCertificateStatus  = 22
+	typeClientHello         = 1
+	typeServerHello         = 2
+	typeEncryptedExtensions = 8
+	typeCertificate         = 11
+	typeServerKeyExchange   = 12
+	typeCertificateRequest  = 13
+	typeServerHelloDone     = 14
+	typeCertificateStatus   = 22
+	typeMessageHash         = 254
 )
 
 // Extensions (IANA "TLS ExtensionType Values").
 const (
-	extServerName           = 0
-	extStatusRequest        = 5
-	extSupportedGroups      = 10
-	extPointFormats         = 11
-	extSignatureAlgorithms  = 13
-	extALPN                 = 16
-	extEncryptThenMAC       = 22
-	extExtendedMasterSecret = 23
-	extSessionTicket        = 35
-	extSupportedVersions    = 43
-	extKeyShare             = 51
-	extRenegotiationInfo    = 65281
+	extServerName              = 0
+	extStatusRequest           = 5
+	extSupportedGroups         = 10
+	extPointFormats            = 11
+	extSignatureAlgorithms     = 13
+	extALPN                    = 16
+	extEncryptThenMAC          = 22
+	extExtendedMasterSecret    = 23
+	extSessionTicket           = 35
+	extSupportedVersions       = 43
+	extCookie                  = 44
+	extSignatureAlgorithmsCert = 50
+	extKeyShare                = 51
+	extRenegotiationInfo       = 65281
 )
 
 // emptyRenegotiationInfo stands for extRenegotiationInfo in a hello without
@@ -56,6 +65,47 @@ type hello struct {
 	groups     []policy.Group
 	serverName string // "" sends none
 	alpn       []string
+
+	// In TLS 1.3 alone:
+	shares  []*keyShare // to choose from, for the groups; nil asks for a HelloRetryRequest
+	whole   bool        // the answer is read on where it is encrypted; shares has one for each group
+	schemes []uint16    // of signatures in the handshake; nil means all
+	second  *second     // it comes after a HelloRetryRequest
+}
+
+// second is what the second hello of a handshake repeats (RFC 8446 §4.1.2).
+type second struct {
+	random, session, cookie []byte
+}
+
+// share is the one that the hello has for a group, or nil.
+func (h *hello) share(g policy.Group) *keyShare {
+	if !slices.Contains(h.groups, g) {
+		return nil
+	}
+	for _, s := range h.shares {
+		if s.group == g {
+			return s
+		}
+	}
+	return nil
+}
+
+// placeholder is a group that no server knows (RFC 8701): a share in it stands in
+// a hello that must have one, and whose groups have none.
+const placeholder policy.Group = 0x0A0A
+
+// offeredShares are those for the hello's groups.
+func (h *hello) offeredShares() (offered []*keyShare) {
+	for _, g := range h.groups {
+		if s := h.share(g); s != nil {
+			offered = append(offered, s)
+		}
+	}
+	if len(offered) == 0 && len(h.shares) > 0 {
+		offered = append(offered, &keyShare{group: placeholder, public: []byte{0}})
+	}
+	return offered
 }
 
 // marshal is the hello as it goes over the wire, in one record.
@@ -71,14 +121,16 @@ func (h *hello) marshal() ([]byte, error) {
 }
 
 func (h *hello) body(b *cryptobyte.Builder) {
-	b.AddUint16(uint16(min(h.version, policy.TLS12)))
-	b.AddBytes(random())
+	nonce, session := random(), []byte(nil)
 	if h.version == policy.TLS13 {
-		// For middleboxes, which take it for a resumption (RFC 8446 §D.4).
-		b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(random()) })
-	} else {
-		b.AddUint8(0)
+		session = random() // for middleboxes, which take it for a resumption (RFC 8446 §D.4)
 	}
+	if h.second != nil {
+		nonce, session = h.second.random, h.second.session
+	}
+	b.AddUint16(uint16(min(h.version, policy.TLS12)))
+	b.AddBytes(nonce)
+	b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(session) })
 	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
 		addUint16s(b, h.suites)
 		if h.version == policy.SSL30 {
@@ -106,13 +158,25 @@ func (h *hello) extensions(b *cryptobyte.Builder) {
 			})
 		})
 	}
+	shares := h.offeredShares()
 	add(extSupportedGroups, func(b *cryptobyte.Builder) {
-		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { addUint16s(b, h.groups) })
+		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
+			addUint16s(b, h.groups)
+			if len(shares) > 0 && shares[0].group == placeholder {
+				b.AddUint16(uint16(placeholder))
+			}
+		})
 	})
 	add(extPointFormats, func(b *cryptobyte.Builder) { b.AddBytes([]byte{1, 0}) }) // uncompressed
 	if h.version >= policy.TLS12 {
 		add(extSignatureAlgorithms, func(b *cryptobyte.Builder) {
-			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { addUint16s(b, signatureSchemes[:]) })
+			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
+				if h.schemes != nil {
+					addUint16s(b, h.schemes)
+				} else {
+					addUint16s(b, signatureSchemes[:])
+				}
+			})
 		})
 	}
 	if len(h.alpn) > 0 {
@@ -124,15 +188,34 @@ func (h *hello) extensions(b *cryptobyte.Builder) {
 			})
 		})
 	}
+	ocsp := func(b *cryptobyte.Builder) { b.AddBytes([]byte{1, 0, 0, 0, 0}) } // from anybody
 	if h.version == policy.TLS13 {
+		if h.whole {
+			add(extStatusRequest, ocsp)
+			add(extSignatureAlgorithmsCert, func(b *cryptobyte.Builder) { // a chain is no obstacle
+				b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { addUint16s(b, signatureSchemes[:]) })
+			})
+		}
+		if h.second != nil && len(h.second.cookie) > 0 {
+			add(extCookie, func(b *cryptobyte.Builder) {
+				b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(h.second.cookie) })
+			})
+		}
 		add(extSupportedVersions, func(b *cryptobyte.Builder) {
 			b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddUint16(uint16(policy.TLS13)) })
 		})
 		// No share at all asks for a HelloRetryRequest (RFC 8446 §4.2.8).
-		add(extKeyShare, func(b *cryptobyte.Builder) { b.AddUint16(0) })
+		add(extKeyShare, func(b *cryptobyte.Builder) {
+			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
+				for _, s := range shares {
+					b.AddUint16(uint16(s.group))
+					b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(s.public) })
+				}
+			})
+		})
 		return
 	}
-	add(extStatusRequest, func(b *cryptobyte.Builder) { b.AddBytes([]byte{1, 0, 0, 0, 0}) }) // OCSP, from anybody
+	add(extStatusRequest, ocsp)
 	add(extEncryptThenMAC, empty)
 	add(extExtendedMasterSecret, empty)
 	add(extSessionTicket, empty)
@@ -153,10 +236,17 @@ func (h *hello) offers(extension uint16) bool {
 		return h.version > policy.SSL30 && len(h.alpn) > 0
 	case extStatusRequest, extEncryptThenMAC, extExtendedMasterSecret, extSessionTicket:
 		return policy.SSL30 < h.version && h.version < policy.TLS13
-	case extSupportedVersions, extKeyShare:
+	case extSupportedVersions, extKeyShare: // the answers to extStatusRequest stand with the certificates
 		return h.version == policy.TLS13
 	}
 	return false
+}
+
+// random returns the 32 bytes that a hello has once or twice.
+func random() []byte {
+	b := make([]byte, 32)
+	rand.Read(b) // never fails
+	return b
 }
 
 func addUint16s[T ~uint16](b *cryptobyte.Builder, values []T) {

@@ -1,15 +1,19 @@
 package scan
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/suitegate/suitegate/policy"
 )
 
 // prober asks one server.
@@ -17,6 +21,7 @@ type prober struct {
 	address string
 	options Options
 	slots   chan struct{}
+	shares  func() ([]*keyShare, error) // for the groups that can be calculated, made once
 
 	mu    sync.Mutex
 	asked int
@@ -25,12 +30,19 @@ type prober struct {
 
 // seen is what answers tell by the way.
 type seen struct {
-	chains  [][][]byte // each leaf once
+	chains  []*seenChain // each leaf once
 	stapled bool
-	asks    bool // for a certificate of the client
-	closed  int  // hellos that had the connection closed, twice, and no alert
-	failed  int  // hellos that had alert internal_error, twice
-	silent  int  // hellos that had no answer in time, twice
+	asks    []policy.Version // in which a certificate of the client is asked for
+	closed  int              // hellos that had the connection closed, twice, and no alert
+	failed  int              // hellos that had alert internal_error, twice
+	silent  int              // hellos that had no answer in time, twice
+	notes   []string         // about what is hidden
+}
+
+// seenChain is a chain of certificates in DER, the leaf first.
+type seenChain struct {
+	chain    [][]byte
+	versions []policy.Version // in which it is shown
 }
 
 // errRefused is the error of ask where the server accepts nothing of what a
@@ -106,6 +118,9 @@ func (p *prober) try(ctx context.Context, h *hello) (*answer, error) {
 	if _, err := conn.Write(wire); err != nil && !isClosed(err) { // there may be an alert to read
 		return nil, err
 	}
+	if h.whole {
+		return finish(conn, h, wire)
+	}
 	return readAnswer(conn, h)
 }
 
@@ -123,14 +138,25 @@ func isClosed(err error) bool {
 
 func (s *seen) note(a *answer) {
 	s.stapled = s.stapled || a.stapled
-	s.asks = s.asks || a.asks
+	if a.asks && !slices.Contains(s.asks, a.version) {
+		s.asks = append(s.asks, a.version)
+	}
 	if len(a.chain) == 0 {
 		return
 	}
-	for _, chain := range s.chains {
-		if string(chain[0]) == string(a.chain[0]) {
-			return
-		}
+	at := slices.IndexFunc(s.chains, func(c *seenChain) bool { return bytes.Equal(c.chain[0], a.chain[0]) })
+	if at < 0 {
+		at = len(s.chains)
+		s.chains = append(s.chains, &seenChain{chain: a.chain})
 	}
-	s.chains = append(s.chains, a.chain)
+	if c := s.chains[at]; !slices.Contains(c.versions, a.version) {
+		c.versions = append(c.versions, a.version)
+	}
+}
+
+// note writes down that something is hidden.
+func (p *prober) note(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen.notes = append(p.seen.notes, fmt.Sprintf(format, args...))
 }

@@ -32,9 +32,17 @@ type Version struct {
 	Preference Preference     `json:"preference"` // "" with a single suite
 	Suites     []Suite        `json:"suites"`     // in the server's order, or by number if it has none
 	Groups     []Group        `json:"groups"`     // in the order in which the server chose them
-	DHEBits    int            `json:"dhe_bits"`   // the largest prime that was seen; 0 without DHE
-	ALPN       []string       `json:"alpn"`       // of those that were asked for
-	Extensions *Extensions    `json:"extensions"` // null where the server answers them encrypted, or knows none
+
+	// GroupsHiddenBehind is the curve of the server's ECDSA certificate, where
+	// there is no other to ask with, and the server has an order of its own: it may
+	// accept groups that it likes less, but then no client gets them. "" if
+	// nothing is hidden.
+	GroupsHiddenBehind string `json:"groups_hidden_behind,omitempty"`
+
+	DHEBits    int         `json:"dhe_bits"`   // the largest prime that was seen; 0 without DHE
+	ALPN       []string    `json:"alpn"`       // of those that were asked for
+	Extensions *Extensions `json:"extensions"` // null in TLS 1.3, which needs none of them, and in SSL 3.0
+	AsksClient bool        `json:"client_certificate_requested"`
 }
 
 // Preference is whose order of suites counts.
@@ -72,8 +80,8 @@ type Extensions struct {
 	SessionTickets       bool `json:"session_tickets"`        // RFC 5077
 }
 
-// Certificate is the first of a chain that a server shows before encryption
-// begins. Nothing about it is verified.
+// Certificate is the first of a chain that a server shows. Nothing about it is
+// verified.
 type Certificate struct {
 	Key      string    `json:"key"` // "RSA-2048", "ECDSA-P-256", "Ed25519"
 	Subject  string    `json:"subject"`
@@ -82,14 +90,18 @@ type Certificate struct {
 	NotAfter time.Time `json:"not_after"`
 	Chain    int       `json:"chain"` // how many certificates, this one included
 	SHA256   string    `json:"sha256"`
+	Versions []string  `json:"versions"` // in which it is shown, the newest first
 }
 
 // note writes down what answers have told by the way.
 func (r *Report) note(s *seen) {
-	r.OCSPStapled, r.AsksClient = s.stapled, s.asks
-	r.Certificates, r.Notes = []Certificate{}, []string{}
-	for _, chain := range s.chains {
-		leaf, err := x509.ParseCertificate(chain[0])
+	r.OCSPStapled, r.AsksClient = s.stapled, len(s.asks) > 0
+	for i := range r.Versions {
+		r.Versions[i].AsksClient = slices.Contains(s.asks, r.Versions[i].Version)
+	}
+	r.Certificates, r.Notes = []Certificate{}, append([]string{}, slices.Sorted(slices.Values(s.notes))...)
+	for _, seen := range s.chains {
+		leaf, err := x509.ParseCertificate(seen.chain[0])
 		if err != nil {
 			r.Notes = append(r.Notes, fmt.Sprintf("a certificate cannot be read: %v", err))
 			continue
@@ -100,8 +112,13 @@ func (r *Report) note(s *seen) {
 			Names:    append([]string{}, leaf.DNSNames...),
 			Issuer:   leaf.Issuer.String(),
 			NotAfter: leaf.NotAfter.UTC(),
-			Chain:    len(chain),
+			Chain:    len(seen.chain),
 			SHA256:   fmt.Sprintf("%x", sha256.Sum256(leaf.Raw)),
+		}
+		for _, v := range versions {
+			if slices.Contains(seen.versions, v) {
+				c.Versions = append(c.Versions, v.String())
+			}
 		}
 		for _, ip := range leaf.IPAddresses {
 			c.Names = append(c.Names, ip.String())

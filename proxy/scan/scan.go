@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,7 +38,7 @@ var versions = [...]policy.Version{policy.TLS13, policy.TLS12, policy.TLS11, pol
 // the time that all of it takes; some 50 hellos are enough for most servers, and
 // each has a connection of its own. A server that accepts nothing is no error.
 func Scan(ctx context.Context, address string, options Options) (*Report, error) {
-	p := &prober{address: address, options: options, slots: make(chan struct{}, cmp.Or(options.Parallel, 4))}
+	p := &prober{address: address, options: options, slots: make(chan struct{}, cmp.Or(options.Parallel, 4)), shares: sync.OnceValues(newShares)}
 	found := make([]*Version, len(versions))
 	group, ctx := errgroup.WithContext(ctx)
 	for i, v := range versions {
@@ -78,7 +79,7 @@ func (p *prober) version(ctx context.Context, v policy.Version) (*Version, error
 	group, partCtx := errgroup.WithContext(ctx)
 	found := make([][]uint16, len(all)-1)
 	for i, ids := range all[1:] {
-		part := &elimination{prober: p, hello: e.hello}
+		part := &elimination{prober: p, hello: e.hello, retries: e.retries}
 		group.Go(func() (err error) {
 			found[i], err = part.suites(partCtx, ids)
 			return err
@@ -109,6 +110,7 @@ type elimination struct {
 	prober    *prober
 	hello     hello
 	noVersion bool // the last hello was refused for its version, not for its suites
+	retries   bool // the server answers hellos without a share by HelloRetryRequests
 }
 
 // ask returns no answer, and no error, where the server refuses.
@@ -116,6 +118,15 @@ func (e *elimination) ask(ctx context.Context, change func(*hello)) (*answer, er
 	h := e.hello
 	change(&h)
 	a, err := e.prober.ask(ctx, &h)
+	if h.version == policy.TLS13 && h.shares == nil && !e.retries && wantsShare(err) {
+		if h.shares, err = e.prober.shares(); err == nil {
+			a, err = e.prober.ask(ctx, &h)
+		}
+		if err == nil {
+			e.hello.shares = h.shares // it will not change its mind
+		}
+	}
+	e.retries = e.retries || err == nil && a.retry
 	switch {
 	case errors.Is(err, errRefused):
 		e.noVersion = errors.Is(err, alertError(alertProtocolVersion)) || errors.Is(err, errSilent)
@@ -131,12 +142,18 @@ func (e *elimination) ask(ctx context.Context, change func(*hello)) (*answer, er
 	return a, nil
 }
 
+// wantsShare reports whether a refusal may be one of a hello without any key
+// share, which RFC 8446 §4.2.8 allows and some servers do not.
+func wantsShare(err error) bool {
+	alert, ok := errors.AsType[alertError](err)
+	return ok && (alert == alertIllegalParameter || alert == alertDecodeError || alert == alertMissingExtension)
+}
+
 // suites returns those that the server accepts, in the order in which it chose
 // them.
 func (e *elimination) suites(ctx context.Context, offer []uint16) (accepted []uint16, err error) {
-	offer = slices.Clone(offer)
 	for len(offer) > 0 {
-		a, err := e.ask(ctx, func(h *hello) { h.suites = offer })
+		a, err := e.ask(ctx, func(h *hello) { h.suites = calm(offer) })
 		if a == nil || err != nil {
 			return accepted, err
 		}
@@ -146,23 +163,30 @@ func (e *elimination) suites(ctx context.Context, offer []uint16) (accepted []ui
 	return accepted, nil
 }
 
-// groups returns those that the server exchanges keys in, in the order in which
-// it chose them, when suites are offered.
-func (e *elimination) groups(ctx context.Context, suites []uint16) (accepted []policy.Group, err error) {
-	offer := allGroups()
-	for len(suites) > 0 && len(offer) > 0 {
-		a, err := e.ask(ctx, func(h *hello) { h.suites, h.groups = suites, offer })
-		if a == nil || err != nil {
-			return accepted, err
-		}
-		at := slices.Index(offer, a.group)
-		if at < 0 {
-			return accepted, nil // it does not look at what the client can
-		}
-		accepted = append(accepted, a.group)
-		offer = slices.Delete(slices.Clone(offer), at, at+1)
+// calm puts another suite before ChaCha20. A server with an order of its own may
+// make an exception for a client that has ChaCha20 first, as one does that has no
+// hardware for AES.
+func calm(offer []uint16) []uint16 {
+	offer = slices.Clone(offer)
+	if at := slices.IndexFunc(offer, func(id uint16) bool { return !isChaCha20(id) }); at > 0 {
+		offer[0], offer[at] = offer[at], offer[0]
 	}
-	return accepted, nil
+	return offer
+}
+
+func isChaCha20(id uint16) bool { return strings.Contains(policy.SuiteName(id), "CHACHA20") }
+
+// decoy is a suite with AES that servers know and this one does not accept.
+func decoy(v policy.Version, accepted []uint16) (id uint16, ok bool) {
+	known := []uint16{0xC02F, 0xC030, 0xC02B, 0xC02C, 0x009C, 0x009D, 0x002F, 0x0035}
+	if v == policy.TLS13 {
+		known = []uint16{0x1301, 0x1302, 0x1304, 0x1305}
+	}
+	at := slices.IndexFunc(known, func(id uint16) bool { return !slices.Contains(accepted, id) })
+	if at < 0 {
+		return 0, false
+	}
+	return known[at], true
 }
 
 // report finds out the rest about a version, of which the server accepts some
@@ -188,19 +212,11 @@ func (e *elimination) report(ctx context.Context, accepted []uint16) (*Version, 
 	if v.Version == policy.SSL30 {
 		return v, nil
 	}
-	exchanged := order
-	if v.Version != policy.TLS13 {
-		exchanged = suitesWith(order, "TLS_ECDHE_", "TLS_ECDH_anon_")
-	}
-	groups, err := e.groups(ctx, exchanged)
-	if err != nil {
+	if err := e.findGroups(ctx, v, order); err != nil {
 		return nil, err
 	}
-	for _, g := range groups {
-		v.Groups = append(v.Groups, Group{Name: groupName(g), ID: g})
-	}
 	if v.Version == policy.TLS13 {
-		return v, nil
+		return v, e.encrypted(ctx, v, order)
 	}
 	return v, e.extensions(ctx, v, order)
 }
@@ -212,12 +228,11 @@ func (e *elimination) preference(ctx context.Context, order []uint16) (Preferenc
 	}
 	offer := slices.Clone(order)
 	slices.Reverse(offer)
-	if len(offer) > 2 && strings.Contains(policy.SuiteName(offer[0]), "CHACHA20") {
-		// A server with an order of its own may make an exception for a client
-		// that puts ChaCha20 first.
-		offer[0], offer[1] = offer[1], offer[0]
+	reversed := calm(offer)
+	if unwanted, ok := decoy(e.hello.version, order); ok && reversed[0] == order[0] { // the only one that is not ChaCha20
+		reversed = slices.Concat([]uint16{unwanted}, offer)
 	}
-	a, err := e.ask(ctx, func(h *hello) { h.suites = offer })
+	a, err := e.ask(ctx, func(h *hello) { h.suites = reversed })
 	switch {
 	case err != nil:
 		return "", err
@@ -225,7 +240,7 @@ func (e *elimination) preference(ctx context.Context, order []uint16) (Preferenc
 		return "", fmt.Errorf("scan: %s: the server refuses what it has accepted, in another order", e.hello.version)
 	case a.suite == order[0]:
 		return ByServer, nil
-	case a.suite == offer[0]:
+	case a.suite == offer[0] || a.suite == reversed[0]:
 		return ByClient, nil
 	}
 	return Mixed, nil

@@ -124,20 +124,25 @@ func summary(r *Report) (lines []string) {
 		for _, g := range v.Groups {
 			line += " " + g.Name
 		}
+		if v.GroupsHiddenBehind != "" {
+			line += ", some hidden behind " + v.GroupsHiddenBehind
+		}
 		if x := v.Extensions; x != nil {
 			line += fmt.Sprintf("; dhe %d, alpn %v, etm %t, ems %t, renegotiation %t, tickets %t",
 				v.DHEBits, v.ALPN, x.EncryptThenMAC, x.ExtendedMasterSecret, x.SecureRenegotiation, x.SessionTickets)
+		} else {
+			line += fmt.Sprintf("; alpn %v", v.ALPN)
+		}
+		if v.AsksClient {
+			line += ", client certificates"
 		}
 		lines = append(lines, line)
 	}
 	for _, c := range r.Certificates {
-		lines = append(lines, fmt.Sprintf("%s %s of %d", c.Key, c.Subject, c.Chain))
+		lines = append(lines, fmt.Sprintf("%s %s of %d in %v", c.Key, c.Subject, c.Chain, c.Versions))
 	}
 	if r.OCSPStapled {
 		lines = append(lines, "OCSP")
-	}
-	if r.AsksClient {
-		lines = append(lines, "client certificates")
 	}
 	return append(lines, r.Notes...)
 }
@@ -152,7 +157,7 @@ func TestCryptoTLS(t *testing.T) {
 	}{
 		"TLS 1.3 only": {
 			&tls.Config{MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.CurveP384, tls.X25519}},
-			[]string{"TLSv1.3 by server: TLS_AES_128_GCM_SHA256 TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256; groups X25519 P-384"},
+			[]string{"TLSv1.3 by server: TLS_AES_128_GCM_SHA256 TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256; groups X25519 P-384; alpn []", "RSA-2048 CN=scanned of 1 in [TLSv1.3]"},
 		},
 		"old": {
 			&tls.Config{
@@ -164,11 +169,10 @@ func TestCryptoTLS(t *testing.T) {
 				ClientAuth:       tls.RequestClientCert,
 			},
 			[]string{
-				"TLSv1.2 by server: TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 TLS_RSA_WITH_3DES_EDE_CBC_SHA TLS_RSA_WITH_RC4_128_SHA; groups P-521; dhe 0, alpn [mqtt], etm false, ems true, renegotiation true, tickets true",
-				"TLSv1.1 by server: TLS_RSA_WITH_3DES_EDE_CBC_SHA TLS_RSA_WITH_RC4_128_SHA; groups; dhe 0, alpn [mqtt], etm false, ems true, renegotiation true, tickets true",
-				"TLSv1.0 by server: TLS_RSA_WITH_3DES_EDE_CBC_SHA TLS_RSA_WITH_RC4_128_SHA; groups; dhe 0, alpn [mqtt], etm false, ems true, renegotiation true, tickets true",
-				"RSA-2048 CN=scanned of 1",
-				"client certificates",
+				"TLSv1.2 by server: TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 TLS_RSA_WITH_3DES_EDE_CBC_SHA TLS_RSA_WITH_RC4_128_SHA; groups P-521; dhe 0, alpn [mqtt], etm false, ems true, renegotiation true, tickets true, client certificates",
+				"TLSv1.1 by server: TLS_RSA_WITH_3DES_EDE_CBC_SHA TLS_RSA_WITH_RC4_128_SHA; groups; dhe 0, alpn [mqtt], etm false, ems true, renegotiation true, tickets true, client certificates",
+				"TLSv1.0 by server: TLS_RSA_WITH_3DES_EDE_CBC_SHA TLS_RSA_WITH_RC4_128_SHA; groups; dhe 0, alpn [mqtt], etm false, ems true, renegotiation true, tickets true, client certificates",
+				"RSA-2048 CN=scanned of 1 in [TLSv1.2 TLSv1.1 TLSv1.0]",
 			},
 		},
 		"ECDSA and RSA": {
@@ -182,8 +186,8 @@ func TestCryptoTLS(t *testing.T) {
 			},
 			[]string{
 				"TLSv1.2 by server: TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA; groups X25519 P-256; dhe 0, alpn [], etm false, ems true, renegotiation true, tickets false",
-				"ECDSA-P-256 CN=scanned of 1",
-				"RSA-2048 CN=scanned of 2",
+				"ECDSA-P-256 CN=scanned of 1 in [TLSv1.2]",
+				"RSA-2048 CN=scanned of 2 in [TLSv1.2]",
 				"OCSP",
 			},
 		},
@@ -222,7 +226,7 @@ func TestLimits(t *testing.T) {
 	})
 	// One at a time, so that every second try is let in.
 	r := scanned(t, limited, Options{Parallel: 1, Pause: time.Nanosecond})
-	want := []string{"TLSv1.3 by server: TLS_AES_128_GCM_SHA256 TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256; groups X25519MLKEM768 SecP256r1MLKEM768 SecP384r1MLKEM1024 X25519 P-256 P-384 P-521"}
+	want := []string{"TLSv1.3 by server: TLS_AES_128_GCM_SHA256 TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256; groups X25519MLKEM768 SecP256r1MLKEM768 SecP384r1MLKEM1024 X25519 P-256 P-384 P-521; alpn []", "RSA-2048 CN=scanned of 1 in [TLSv1.3]"}
 	if diff := cmp.Diff(want, summary(r)); diff != "" {
 		t.Errorf("let in at the second try: -want +got:\n%s", diff)
 	}
@@ -252,7 +256,7 @@ func TestSilence(t *testing.T) {
 	})
 	want := []string{
 		"TLSv1.2 by : TLS_RSA_WITH_AES_128_CBC_SHA; groups; dhe 0, alpn [], etm false, ems true, renegotiation true, tickets true",
-		"RSA-2048 CN=scanned of 1",
+		"RSA-2048 CN=scanned of 1 in [TLSv1.2]",
 		"hellos that were answered by silence, twice: 1; they count as refused, but a limit on clients would look the same",
 	}
 	r := scanned(t, address, Options{Timeout: 300 * time.Millisecond, Pause: time.Nanosecond})
