@@ -49,6 +49,7 @@ listeners:
 			t.Fatal(err)
 		}
 		verdicts := make(map[bool]int)
+		lines := 0
 		for _, hello := range hellos {
 			parsed, err := clienthello.Read(bytes.NewReader(hello), clienthello.MaxSize)
 			if err != nil {
@@ -61,7 +62,8 @@ listeners:
 			verdicts[e.Refused == nil]++
 			conn := g.dial(listener)
 			_ = answerTo(t, conn, hello) // which the log line has
-			line := g.lineOf(listener, conn.LocalAddr())
+			lines++
+			line := g.log.wait(t, lines, func(l map[string]any) bool { return l["msg"] == "connection" && l["listener"] == listener })
 			var got, want string
 			if e.Refused != nil {
 				got = fmt.Sprint(e.Refused.Reason, " ", engine.AlertName(e.Refused.Alert), " ", e.Refused.Err)

@@ -10,7 +10,7 @@ type canaryMetrics struct {
 
 func newCanaryMetrics() canaryMetrics {
 	return canaryMetrics{
-		active: gauge("canary_active", "1 while the canary policy is in force for its clients, 0 before its time, after it, and when it has refused too many.", "listener", "policy"),
+		active:   gauge("canary_active", "1 while the canary policy is in force for its clients, 0 before its time, after it, and when it has refused too many.", "listener", "policy"),
 		returned: gauge("canary_returned", "1 if the canary policy has refused too many and is no longer in force, else 0.", "listener", "policy"),
 		judged: counter("canary_clients_total",
 			"Clients that a canary policy decided on: admitted, or refused where the listener's policy would have let them in.", "listener", "policy", "result"),
