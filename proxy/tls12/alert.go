@@ -118,6 +118,9 @@ func refuse(a alert, format string, args ...any) error {
 func (f *fault) Error() string { return f.alert.Error() + ": " + f.err.Error() }
 func (f *fault) Unwrap() error { return f.err }
 
+// Alert is the AlertDescription that the peer was sent, for callers to name.
+func (f *fault) Alert() uint8 { return uint8(f.alert) }
+
 // A peerAlert is a fatal alert of the peer's, with which the connection has ended.
 type peerAlert struct{ alert }
 
