@@ -20,6 +20,7 @@ type benchCommand struct {
 	Handshake benchHandshakeCommand `cmd:"" help:"Measure TLS handshakes: how many a second, and how long they take."`
 	Relay     benchRelayCommand     `cmd:"" help:"Measure what goes through to a backend and back: round trips of small frames, or bytes a second."`
 	Idle      benchIdleCommand      `cmd:"" help:"Hold idle connections, and say how many stay and what memory they take."`
+	Messages  benchMessagesCommand  `cmd:"" help:"Measure messages through a real broker: how many a second, and how long until they are back."`
 	Backend   benchBackendCommand   `cmd:"" help:"Serve in the place of a broker what is measured with: echo, sink and source."`
 }
 
