@@ -42,6 +42,7 @@ proxy/shadow       -
 proxy/scan         proxy/clienthello policy
 proxy/prove        proxy/scan policy
 bench              *-cmd
+bench/load         policy proxy/engine proxy/tls12
 `
 
 // TestImports holds the table above. What a package may import, it may import

@@ -103,14 +103,14 @@ func (a alert) String() string {
 
 func (a alert) Error() string { return "tls12: " + a.String() }
 
-// A fault is something that the client did wrong, or that we cannot do for it,
-// and the alert that tells it so. The connection ends with it.
+// A fault is something that the peer did wrong, or that we cannot do for it, and
+// the alert that tells it so. The connection ends with it.
 type fault struct {
 	alert alert
 	err   error
 }
 
-// refuse returns a fault. What the client sent is formatted with %q or %x.
+// refuse returns a fault. What the peer sent is formatted with %q or %x.
 func refuse(a alert, format string, args ...any) error {
 	return &fault{alert: a, err: fmt.Errorf(format, args...)}
 }
@@ -118,12 +118,14 @@ func refuse(a alert, format string, args ...any) error {
 func (f *fault) Error() string { return f.alert.Error() + ": " + f.err.Error() }
 func (f *fault) Unwrap() error { return f.err }
 
-// A clientAlert is a fatal alert of the client's, with which the connection has
-// ended.
-type clientAlert struct{ alert }
+// Alert is the AlertDescription that the peer was sent, for callers to name.
+func (f *fault) Alert() uint8 { return uint8(f.alert) }
+
+// A peerAlert is a fatal alert of the peer's, with which the connection has ended.
+type peerAlert struct{ alert }
 
 // localError is the error of a connection that a fault has ended, remoteError
-// that of one that the client has ended. crypto/tls marks the two by the same
+// that of one that the peer has ended. crypto/tls marks the two by the same
 // Op.
-func localError(f *fault) error        { return &net.OpError{Op: "local error", Err: f} }
-func remoteError(a *clientAlert) error { return &net.OpError{Op: "remote error", Err: a.alert} }
+func localError(f *fault) error      { return &net.OpError{Op: "local error", Err: f} }
+func remoteError(a *peerAlert) error { return &net.OpError{Op: "remote error", Err: a.alert} }

@@ -3,7 +3,6 @@ package tls12
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -18,8 +17,6 @@ import (
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
-
-	"github.com/suitegate/suitegate/proxy/tls12/ffdhe"
 )
 
 // errWouldBlock is what a memConn returns where a socket would block.
@@ -93,9 +90,10 @@ type record struct {
 	data       []byte
 }
 
-// A client is a TLS 1.2 client that does only what a test tells it to. It
-// shares the record layer and the key derivation with the server, and nothing
-// else; those have their own tests, against published vectors.
+// A client is a TLS 1.2 client that does only what a test tells it to, however
+// wrong that is. It shares the record layer and the key derivation with the
+// server, which have their own tests against published vectors, and messages and
+// key exchange with Client, which other implementations are tests for.
 type client struct {
 	t      testing.TB
 	conn   *memConn
@@ -167,73 +165,6 @@ func (m *clientHello) without(extensions ...uint16) {
 	m.encryptThenMAC = m.offers(extEncryptThenMAC)
 	m.extendedMasterSecret = m.offers(extExtendedMasterSecret)
 	m.ticketExtension = m.offers(extSessionTicket)
-}
-
-// marshal is the reverse of parseClientHello. The extensions are those in the
-// list, in its order.
-func (m *clientHello) marshal(b *cryptobyte.Builder) {
-	b.AddUint16(m.version)
-	b.AddBytes(m.random[:])
-	vector8 := func(b *cryptobyte.Builder, v []byte) {
-		b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(v) })
-	}
-	vector8(b, m.sessionID)
-	addUint16s(b, m.suites)
-	vector8(b, m.compressions)
-	if m.extensions == nil {
-		return
-	}
-	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-		for _, extension := range m.extensions {
-			b.AddUint16(extension)
-			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { m.marshalExtension(b, extension) })
-		}
-	})
-}
-
-func (m *clientHello) marshalExtension(b *cryptobyte.Builder, extension uint16) {
-	vector8 := func(b *cryptobyte.Builder, v []byte) {
-		b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(v) })
-	}
-	switch extension {
-	case extServerName:
-		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-			b.AddUint8(0)
-			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(m.serverName)) })
-		})
-	case extStatusRequest:
-		b.AddBytes([]byte{statusTypeOCSP, 0, 0, 0, 0})
-	case extSupportedGroups:
-		addUint16s(b, m.groups)
-	case extECPointFormats:
-		vector8(b, m.pointFormats)
-	case extSignatureAlgorithms:
-		addUint16s(b, m.schemes)
-	case extALPN:
-		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-			for _, protocol := range m.protocols {
-				vector8(b, []byte(protocol))
-			}
-		})
-	case extSessionTicket:
-		b.AddBytes(m.ticket)
-	case extSupportedVersions:
-		b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) {
-			for _, v := range m.versions {
-				b.AddUint16(v)
-			}
-		})
-	case extRenegotiationInfo:
-		vector8(b, m.renegotiationInfo)
-	}
-}
-
-func addUint16s[T ~uint16](b *cryptobyte.Builder, list []T) {
-	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-		for _, v := range list {
-			b.AddUint16(uint16(v))
-		}
-	})
 }
 
 // write sends a record, as it is after send.
@@ -488,59 +419,25 @@ func (c *client) finish() {
 
 // keyExchange returns ClientKeyExchange's body and the premaster secret.
 func (c *client) keyExchange() (exchange, premaster []byte) {
-	var b cryptobyte.Builder
-	switch s := cryptobyte.String(c.params); c.suite.kx {
-	case kxDHE:
-		var p, g, public []byte
-		if !readVector16(&s, &p) || !readVector16(&s, &g) || !readVector16(&s, &public) {
-			c.t.Fatal("ServerDHParams")
-		}
-		key, err := ffdhe.GenerateKey(uint16(c.server.handshaking.group))
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		if premaster, err = key.SharedSecret(public); err != nil {
-			c.t.Fatal(err)
-		}
-		ours := key.PublicKey()
-		if c.public != nil {
-			ours = c.public
-		}
-		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(ours) })
-	case kxECDHE:
-		curve := curveOf(tls.CurveID(binary.BigEndian.Uint16(c.params[1:])))
-		key, err := curve.GenerateKey(rand.Reader)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		var theirs *ecdh.PublicKey
-		if theirs, err = curve.NewPublicKey(c.params[4:]); err != nil {
-			c.t.Fatal(err)
-		}
-		if premaster, err = key.ECDH(theirs); err != nil {
-			c.t.Fatal(err)
-		}
-		ours := key.PublicKey().Bytes()
-		if c.public != nil {
-			ours = c.public
-		}
-		b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(ours) })
-	default:
-		if premaster = c.premaster; premaster == nil {
-			premaster = make([]byte, masterSecretLen)
-			rand.Read(premaster)
-			binary.BigEndian.PutUint16(premaster, c.hello.version)
-		}
-		ciphertext := c.ciphertext
-		if ciphertext == nil {
-			var err error
-			//lint:ignore SA1019 what these suites are
-			if ciphertext, err = rsa.EncryptPKCS1v15(rand.Reader, c.leaf.PublicKey.(*rsa.PublicKey), premaster); err != nil {
-				c.t.Fatal(err)
-			}
-		}
-		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(ciphertext) })
+	ours, premaster, _, err := agree(c.suite.kx, c.params, c.leaf, &c.hello)
+	if err != nil {
+		c.t.Fatal(err)
 	}
+	if c.premaster != nil {
+		premaster = c.premaster
+		//lint:ignore SA1019 what these suites are
+		if ours, err = rsa.EncryptPKCS1v15(rand.Reader, c.leaf.PublicKey.(*rsa.PublicKey), premaster); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	if c.ciphertext != nil {
+		ours = c.ciphertext
+	}
+	if c.public != nil {
+		ours = c.public
+	}
+	var b cryptobyte.Builder
+	marshalExchange(&b, c.suite.kx, ours)
 	return b.BytesOrPanic(), premaster
 }
 

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A Conn is the server's side of a TLS 1.2 connection. It is a [net.Conn];
+// A Conn is one side of a TLS 1.2 connection. It is a [net.Conn];
 // reading and writing at the same time is safe, and so are several readers or
 // writers.
 //
@@ -21,12 +21,13 @@ import (
 // any other error the connection is of no more use, and further calls return it
 // again.
 type Conn struct {
-	below  net.Conn
-	config *Config
+	below        net.Conn
+	config       *Config       // of a server
+	clientConfig *ClientConfig // of a client; one of the two is nil
 
 	handshakeMutex sync.Mutex
-	handshaking    *handshake // nil before the first call, and after the last
-	handshakeErr   error      // why it failed for good
+	handshaking    interface{ run() error } // nil before the first call, and after the last
+	handshakeErr   error                    // why it failed for good
 	handshakeDone  atomic.Bool
 
 	// What the handshake decided, guarded by handshakeMutex and, once
@@ -35,8 +36,9 @@ type Conn struct {
 	protocol   string // by ALPN
 	resumed    bool
 	etm        bool
-	chains     [][]*x509.Certificate // of the client's certificate
-	randoms    [2][randomLen]byte    // the client's and ours
+	chains     [][]*x509.Certificate // of the peer's certificate
+	randoms    [2][randomLen]byte    // the client's and the server's
+	ticket     []byte                // a client's: what resumes the session
 	tlsUnique  [verifyDataLen]byte   // the first Finished message (RFC 5929 §3.1)
 	haveUnique bool
 
@@ -62,7 +64,7 @@ func (c *Conn) NetConn() net.Conn { return c.below }
 // LocalAddr returns the address of the connection below.
 func (c *Conn) LocalAddr() net.Addr { return c.below.LocalAddr() }
 
-// RemoteAddr returns the client's address.
+// RemoteAddr returns the peer's address.
 func (c *Conn) RemoteAddr() net.Addr { return c.below.RemoteAddr() }
 
 // SetDeadline sets the read and write deadlines of the connection below. An
@@ -79,9 +81,9 @@ func (c *Conn) SetWriteDeadline(t time.Time) error { return c.below.SetWriteDead
 func (c *Conn) Handshake() error { return c.HandshakeContext(context.Background()) }
 
 // HandshakeContext runs the handshake to its end, if it has not come there yet.
-// When it fails, the client was sent its alert before the error comes back: a
+// When it fails, the peer was sent its alert before the error comes back: a
 // [net.OpError] whose Op is "local error", or "remote error" where the alert
-// was the client's.
+// was the peer's.
 //
 // If ctx ends first, the connection below is closed and the error is the
 // context's. Once the handshake is complete, ctx is of no account.
@@ -111,7 +113,7 @@ func (c *Conn) HandshakeContext(ctx context.Context) (err error) {
 	c.in.Lock()
 	defer c.in.Unlock()
 	if c.handshaking == nil {
-		c.handshaking = newHandshake(c)
+		c.handshaking = c.newHandshake()
 	}
 	if err := c.handshaking.run(); err != nil {
 		err = c.fail(err)
@@ -124,6 +126,15 @@ func (c *Conn) HandshakeContext(ctx context.Context) (err error) {
 	c.in.endHandshake()
 	c.handshakeDone.Store(true)
 	return nil
+}
+
+func (c *Conn) isClient() bool { return c.clientConfig != nil }
+
+func (c *Conn) newHandshake() interface{ run() error } {
+	if c.isClient() {
+		return newClientHandshake(c)
+	}
+	return newHandshake(c)
 }
 
 // ConnectionState describes the connection as crypto/tls would. Its

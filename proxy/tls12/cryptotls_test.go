@@ -199,7 +199,7 @@ func echoOnce(conn serverConn) error {
 	return nil
 }
 
-func exchangeOnce(conn *tls.Conn) error {
+func exchangeOnce(conn net.Conn) error {
 	want := bytes.Repeat([]byte("0123456789abcdef"), 100<<6)
 	if _, err := conn.Write(want); err != nil {
 		return err

@@ -7,7 +7,8 @@
 //	RSA        with AES-128-CBC and AES-256-CBC, HMAC-SHA256
 //
 // Its API has the shape of crypto/tls's, and its names where they mean the
-// same. It speaks no other version, and is no client.
+// same. It speaks no other version. [Client] is the other side, for measuring
+// servers and for tests: nothing below is said of it.
 //
 // # Why these suites are off unless they are named
 //

@@ -409,7 +409,7 @@ func TestServerKeyExchangeSignatures(t *testing.T) {
 		if err := c.flight1(); err != nil {
 			t.Fatal(err)
 		}
-		if got := c.server.handshaking.scheme; got != tt.want {
+		if got := c.server.handshaking.(*handshake).scheme; got != tt.want {
 			t.Errorf("offered %v: signed with %v, want %v", tt.offered, got, tt.want)
 		}
 	}

@@ -295,6 +295,16 @@ func TestOpenSSLNegotiation(t *testing.T) {
 	}
 }
 
+// writePair writes a certificate and its key into one file.
+func writePair(t *testing.T, certificate *tls.Certificate) (file string) {
+	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+	must(err)
+	file = filepath.Join(t.TempDir(), "pair.pem")
+	must(os.WriteFile(file, append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...), 0o600))
+	return file
+}
+
 // OpenSSL's client with certificates.
 func TestOpenSSLClientCertificates(t *testing.T) {
 	p := testPKI()
@@ -302,11 +312,7 @@ func TestOpenSSLClientCertificates(t *testing.T) {
 	for _, certificate := range []*tls.Certificate{p.clientRSA, p.clientECDSA, p.clientEd25519} {
 		t.Run(certificate.Leaf.Subject.CommonName, func(t *testing.T) {
 			t.Parallel()
-			key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
-			must(err)
-			file := filepath.Join(t.TempDir(), "client.pem")
-			must(os.WriteFile(file, append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}),
-				pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...), 0o600))
+			file := writePair(t, certificate)
 			config := peerConfig()
 			config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, p.roots
 			s := servePeers(t, config, len(mebibyte))

@@ -94,9 +94,10 @@ func curveOf(group tls.CurveID) ecdh.Curve {
 	return nil
 }
 
+const namedCurve = 3 // ECCurveType (RFC 8422 §5.4)
+
 // params writes ServerECDHParams (RFC 8422 §5.4).
 func (a *ecdheAgreement) params() ([]byte, error) {
-	const namedCurve = 3
 	var b cryptobyte.Builder
 	b.AddUint8(namedCurve)
 	b.AddUint16(uint16(a.group))

@@ -9,6 +9,7 @@ import (
 
 // Handshake types (RFC 5246 §7.4, RFC 5077 §3.3, RFC 6066 §8).
 const (
+	typeHelloRequest       uint8 = 0
 	typeClientHello        uint8 = 1
 	typeServerHello        uint8 = 2
 	typeNewSessionTicket   uint8 = 4

@@ -20,21 +20,21 @@ const (
 	maxUseless = 16
 
 	// maxMessage is the longest handshake message, in bytes without its header.
-	// ClientHello and Certificate are the only ones that clients can make
-	// longer than a few hundred.
+	// ClientHello, Certificate and NewSessionTicket are the only ones that can be
+	// longer than a few hundred, or with long keys a few thousand.
 	maxMessage = 64 << 10
 
-	// maxHandshakeBytes is the most that a client may send until the handshake
+	// maxHandshakeBytes is the most that a peer may send until the handshake
 	// is complete, record headers included: two messages as long as can be, each
 	// in records that are not too small.
 	maxHandshakeBytes = 4 * maxMessage
 
-	// maxRenegotiations is how many times a client is told that there is no
+	// maxRenegotiations is how many times a peer is told that there is no
 	// renegotiation.
 	maxRenegotiations = 4
 )
 
-// inbound is the client's direction of a connection.
+// inbound is the peer's direction of a connection.
 type inbound struct {
 	sync.Mutex
 	err error // the first that is permanent
@@ -110,7 +110,7 @@ func (in *inbound) heed(data []byte) error {
 	case description == alertCloseNotify:
 		return io.EOF
 	case level == alertLevelFatal:
-		return &clientAlert{description}
+		return &peerAlert{description}
 	case level == alertLevelWarning:
 		return in.countUseless()
 	}
@@ -155,6 +155,21 @@ func (in *inbound) message(below io.Reader, want uint8) ([]byte, error) {
 	}
 }
 
+// peek returns the type of the next handshake message, and leaves it there for
+// message: a client learns from it which of the optional ones come.
+func (in *inbound) peek(below io.Reader) (messageType uint8, err error) {
+	in.messages = in.messages[in.consumed:]
+	in.consumed = 0
+	for len(in.messages) == 0 {
+		data, err := in.handshakeRecord(below, recordHandshake)
+		if err != nil {
+			return 0, err
+		}
+		in.messages = append(in.messages, data...)
+	}
+	return in.messages[0], nil
+}
+
 // changeCipherSpec reads a ChangeCipherSpec message (RFC 5246 §7.1), which may
 // not come inside another one.
 func (in *inbound) changeCipherSpec(below io.Reader) error {
@@ -195,7 +210,7 @@ func (in *inbound) handshakeRecord(below io.Reader, want uint8) ([]byte, error) 
 	return data, nil
 }
 
-// Read reads what the client sent. io.EOF is the client's close_notify, or the
+// Read reads what the peer sent. io.EOF is the peer's close_notify, or the
 // end of the connection below between two records; inside a record, that is
 // io.ErrUnexpectedEOF. While Read waits between two records, no buffer is held.
 func (c *Conn) Read(b []byte) (int, error) {
@@ -243,12 +258,16 @@ func (c *Conn) readApplicationData() error {
 	return refuse(alertUnexpectedMessage, "record of type %d and %d bytes after the handshake", recordType, len(data))
 }
 
-// refuseRenegotiation answers a ClientHello after the first one, which the
-// client may send whenever it likes, with a warning (RFC 5246 §7.2.2,
-// no_renegotiation). Its bytes are counted and not kept.
+// refuseRenegotiation answers a ClientHello after the first one, or with a client
+// a HelloRequest (RFC 5246 §7.4.1.1), which the peer may send whenever it likes,
+// with a warning (§7.2.2, no_renegotiation). Its bytes are counted and not kept.
 func (c *Conn) refuseRenegotiation(data []byte) error {
 	before := c.in.hello.messages
-	if err := c.in.hello.skip(data); err != nil {
+	asks := typeClientHello
+	if c.isClient() {
+		asks = typeHelloRequest
+	}
+	if err := c.in.hello.skip(data, asks); err != nil {
 		return err
 	}
 	for range c.in.hello.messages - before {
@@ -259,7 +278,7 @@ func (c *Conn) refuseRenegotiation(data []byte) error {
 	return nil
 }
 
-// A skipper finds the ends of ClientHello messages that nobody reads.
+// A skipper finds the ends of messages of one type that nobody reads.
 type skipper struct {
 	header   [messageHeaderLen]byte
 	have     int // bytes of the header
@@ -267,13 +286,13 @@ type skipper struct {
 	messages int // that have come to their end
 }
 
-func (s *skipper) skip(data []byte) error {
+func (s *skipper) skip(data []byte, messageType uint8) error {
 	for len(data) > 0 {
 		if s.have < messageHeaderLen {
 			n := copy(s.header[s.have:], data)
 			s.have += n
 			data = data[n:]
-			if s.header[0] != typeClientHello {
+			if s.header[0] != messageType {
 				return refuse(alertUnexpectedMessage, "message of type %d after the handshake", s.header[0])
 			}
 			if s.have < messageHeaderLen {
@@ -332,7 +351,7 @@ func (c *Conn) fail(err error) error {
 	case *fault:
 		err = localError(e)
 		c.out.end(c.below, e.alert, err)
-	case *clientAlert:
+	case *peerAlert:
 		err = remoteError(e)
 		c.out.endSilently(err)
 	case net.Error:

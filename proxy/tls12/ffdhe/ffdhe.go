@@ -169,8 +169,67 @@ func GenerateKey(id uint16) (*PrivateKey, error) {
 	return k, nil
 }
 
-// Parameters returns the prime and the generator, as they stand in
-// ServerDHParams (RFC 5246 §7.4.3). They must not be changed.
+// GenerateKeyFor draws a fresh key in the group of a server's parameters, for
+// clients that measure servers: id is that of the named group, or 0 where it is
+// another prime, of 1024 to 8192 bits. That such a number is a prime, let alone a
+// safe one, is not checked, so the secret is none to rely on.
+func GenerateKeyFor(p, g []byte) (k *PrivateKey, id uint16, err error) {
+	if id := named(p, g); id != 0 {
+		k, err := GenerateKey(id)
+		return k, id, err
+	}
+	p = bytes.TrimLeft(p, "\x00")
+	const least, most = 1024 / 8, 8192 / 8
+	if len(p) < least || len(p) > most {
+		return nil, 0, fmt.Errorf("ffdhe: a prime of %d bytes, not %d to %d", len(p), least, most)
+	}
+	modulus, err := bigmod.NewModulus(p)
+	if err != nil {
+		return nil, 0, fmt.Errorf("ffdhe: prime: %w", err)
+	}
+	padded, ok := leftPad(g, len(p))
+	if !ok {
+		return nil, 0, errors.New("ffdhe: the generator is longer than the prime")
+	}
+	generator, err := bigmod.NewNat().SetBytes(padded, modulus)
+	if err != nil {
+		return nil, 0, fmt.Errorf("ffdhe: generator: %w", err)
+	}
+	const exponentSize = 41 // the most that a named group has
+	k = &PrivateKey{group: &group{p: p, modulus: modulus}, exponent: make([]byte, exponentSize)}
+	rand.Read(k.exponent) // never fails
+	k.public = bigmod.NewNat().Exp(generator, k.exponent, modulus).Bytes(modulus)
+	return k, 0, nil
+}
+
+// named returns the group that has these parameters, or 0.
+func named(p, g []byte) uint16 {
+	var id uint16
+	var prime string
+	switch len(p) { // the groups' tables are not computed for this
+	case 2048 / 8:
+		id, prime = FFDHE2048, prime2048
+	case 3072 / 8:
+		id, prime = FFDHE3072, prime3072
+	case 4096 / 8:
+		id, prime = FFDHE4096, prime4096
+	}
+	if id == 0 || !bytes.Equal(g, []byte{2}) || !strings.EqualFold(hex.EncodeToString(p), prime) {
+		return 0
+	}
+	return id
+}
+
+// leftPad puts zeros before a number, up to size bytes.
+func leftPad(number []byte, size int) ([]byte, bool) {
+	if len(number) > size {
+		return nil, false
+	}
+	return append(make([]byte, size-len(number), size), number...), true
+}
+
+// Parameters returns the prime and the generator of a named group, as they stand
+// in ServerDHParams (RFC 5246 §7.4.3). They must not be changed.
 func (k *PrivateKey) Parameters() (p, g []byte) { return k.group.p, []byte{2} }
 
 // PublicKey returns the public value, with as many bytes as the prime has.
@@ -180,11 +239,10 @@ func (k *PrivateKey) PublicKey() []byte { return k.public }
 // without leading zeros, as RFC 5246 §8.1.2 wants it. The error is
 // [ErrPublicKey].
 func (k *PrivateKey) SharedSecret(peer []byte) ([]byte, error) {
-	if len(peer) > len(k.group.p) {
+	padded, ok := leftPad(peer, len(k.group.p))
+	if !ok {
 		return nil, ErrPublicKey
 	}
-	padded := make([]byte, len(k.group.p))
-	copy(padded[len(padded)-len(peer):], peer)
 	m := k.group.modulus
 	y, err := bigmod.NewNat().SetBytes(padded, m)
 	if err != nil || y.IsZero()|y.IsOne()|y.IsMinusOne(m) != 0 {

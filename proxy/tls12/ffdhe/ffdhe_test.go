@@ -182,3 +182,56 @@ func BenchmarkExchange(b *testing.B) {
 		})
 	}
 }
+
+// A client agrees with whoever has the parameters: a named group is known by
+// them, and any other prime is taken as it comes.
+func TestGenerateKeyFor(t *testing.T) {
+	for _, g := range all {
+		server, err := GenerateKey(g.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, id, err := GenerateKeyFor(server.Parameters())
+		if err != nil || id != g.id {
+			t.Fatalf("%s: group %d, %v", g.name, id, err)
+		}
+		checkAgree(t, client, server)
+	}
+	p, err := rand.Prime(rand.Reader, 1536)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range [][]byte{{2}, {0, 5}} {
+		client, id, err := GenerateKeyFor(append([]byte{0}, p.Bytes()...), g)
+		if err != nil || id != 0 {
+			t.Fatalf("a prime of 1536 bits: group %d, %v", id, err)
+		}
+		want := new(big.Int).Exp(new(big.Int).SetBytes(g), new(big.Int).SetBytes(client.exponent), p)
+		if new(big.Int).SetBytes(client.PublicKey()).Cmp(want) != 0 {
+			t.Errorf("public value for %x is wrong", g)
+		}
+		server, _, err := GenerateKeyFor(p.Bytes(), g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkAgree(t, client, server)
+	}
+	known := byID(FFDHE2048).p
+	if _, id, err := GenerateKeyFor(known, []byte{3}); err != nil || id != 0 {
+		t.Errorf("ffdhe2048 with another generator: group %d, %v", id, err)
+	}
+	for _, bad := range [][2][]byte{{make([]byte, 256), {2}}, {known[:127], {2}}, {bytes.Repeat([]byte{0xFF}, 1025), {2}}, {known, append([]byte{1}, known...)}, {known, known}} {
+		if _, _, err := GenerateKeyFor(bad[0], bad[1]); err == nil {
+			t.Errorf("parameters of %d and %d bytes were taken", len(bad[0]), len(bad[1]))
+		}
+	}
+}
+
+func checkAgree(t *testing.T, client, server *PrivateKey) {
+	t.Helper()
+	a, err1 := client.SharedSecret(server.PublicKey())
+	b, err2 := server.SharedSecret(client.PublicKey())
+	if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
+		t.Errorf("client and server do not agree: %v, %v", err1, err2)
+	}
+}
