@@ -14,6 +14,9 @@
 // own, its processor time is read from the system, and OpenSSL's server and
 // HAProxy, where they are installed, are measured in turn with it.
 //
+// Command peers below measures against more of them, on processors of their own,
+// and keeps the results; README.md has them.
+//
 // Client, gateway and broker share the processors, so a handshake's figure is
 // the cost of both of its ends and a dial of the backend.
 package bench

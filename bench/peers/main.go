@@ -122,7 +122,11 @@ func (b *bench) run(ctx context.Context) (err error) {
 		}
 	}
 	fmt.Fprintln(b.stdout)
-	return b.judge(results)
+	var failed []error
+	for _, s := range results.Scenarios {
+		failed = append(failed, s.failed)
+	}
+	return errors.Join(append(failed, b.judge(results))...)
 }
 
 // prepare checks the options.

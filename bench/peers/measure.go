@@ -49,8 +49,8 @@ type measurement struct {
 	limited bool // by the client, so that rates are the client's
 }
 
-// run measures a scenario. What a peer cannot do, or fails to do, is a note;
-// suitegate has to.
+// run measures a scenario. What a peer cannot do, or fails to do, is a note; so it
+// is for suitegate, but not to be put up with.
 func (r *runner) run(ctx context.Context, s scenario, contestants []contestant) (*ScenarioResult, error) {
 	result := newScenarioResult(s)
 	list := contestants
@@ -72,11 +72,12 @@ func (r *runner) run(ctx context.Context, s scenario, contestants []contestant) 
 			switch {
 			case ctx.Err() != nil:
 				return nil, ctx.Err()
-			case err != nil && c.peer.name == suitegateName:
-				return nil, fmt.Errorf("%s: %s: %w", s.name, c.name, err)
 			case err != nil:
 				out[c.name] = true
 				result.leaveOut(c.name, err)
+				if c.peer.name == suitegateName {
+					result.failed = fmt.Errorf("peers: %s: %s failed: %w", s.name, c.name, err)
+				}
 				fmt.Fprintf(r.progress, "%s: %s is left out: %v\n", s.name, c.name, err)
 				continue
 			}

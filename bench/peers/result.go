@@ -47,6 +47,7 @@ type ScenarioResult struct {
 	Metrics  []MetricResult `json:"metrics"`
 	Notes    []string       `json:"notes,omitempty"`
 
+	failed  error // of suitegate
 	metrics []metric
 	order   []string // of the contestants
 	rounds  map[string][]measurement
@@ -194,7 +195,7 @@ type change struct {
 }
 
 func (c change) String() string {
-	return fmt.Sprintf("%s: %s of %s was ×%.2f and is ×%.2f (%+.0f %%, tolerated are %.0f)",
+	return fmt.Sprintf("%s: %s of %s was ×%.2f and is ×%.2f (%+.0f %%, tolerated are %.0f %%)",
 		c.scenario, c.metric, c.name, c.before, c.after, 100*(c.after/c.before-1), 100*c.tolerance)
 }
 

@@ -32,8 +32,9 @@ func buildSuitegate(ctx context.Context, f finder) (program, version string, err
 	return program, version, nil
 }
 
-// shadowPolicies judge besides, in the variants that have some.
-var shadowPolicies = []string{"rabbitmq", "activemq", "rfc9325-2022-11"}
+// firstShadow is the number of the first policy that judges besides, in the
+// variants that have some.
+const firstShadow = 100
 
 func suitegateCommand(program string, s settings) (*exec.Cmd, error) {
 	v := s.variant.normal()
@@ -46,11 +47,16 @@ func suitegateCommand(program string, s settings) (*exec.Cmd, error) {
 	for i := range v.policies {
 		fmt.Fprintf(&config, "  policy%d: %s\n", i, suitegatePolicy(s.scenario, i))
 	}
+	var shadows []string
+	for i := range v.shadows {
+		shadows = append(shadows, fmt.Sprintf("shadow%d", i))
+		fmt.Fprintf(&config, "  %s: %s\n", shadows[i], suitegatePolicy(s.scenario, firstShadow+i))
+	}
 	config.WriteString("listeners:\n")
 	for i, address := range s.listen {
 		fmt.Fprintf(&config, "  - {name: listener%d, address: %q, protocol: tcp, policy: policy%d, upstream: backend", i, address, i%v.policies)
 		if v.shadows > 0 {
-			fmt.Fprintf(&config, ", shadow: [%s]", strings.Join(shadowPolicies[:v.shadows], ", "))
+			fmt.Fprintf(&config, ", shadow: [%s]", strings.Join(shadows, ", "))
 		}
 		config.WriteString("}\n")
 	}

@@ -166,9 +166,17 @@ func (s *ScenarioResult) detail(text *strings.Builder) {
 func (r *Results) markdown() string {
 	var plots strings.Builder
 	for _, f := range r.families() {
+		if !slices.ContainsFunc(r.Scenarios, func(s *ScenarioResult) bool { return family(s.Name) == f && s.hasRatios() }) {
+			continue
+		}
 		fmt.Fprintf(&plots, "\n![%s](%s.svg)\n", f, f)
 	}
-	return "# " + r.Date + "\n\n" + r.head() + "\n" + r.summary() + plots.String() + "\n## All figures\n\nMedians of the rounds, with the least and the most; ratios to the first line that has none.\n" + r.details()
+	return "# " + r.Date + "\n\n" + r.head() + "\n" + r.summary() + plots.String() + "\n## All figures\n\nMedians of the rounds, with the least and the most; ratios to " + baselinePeer + ", or to the first line of suitegate's own.\n" + r.details()
+}
+
+// hasRatios says whether there is anything to plot.
+func (s *ScenarioResult) hasRatios() bool {
+	return len(s.Metrics) > 0 && slices.ContainsFunc(s.Metrics[0].Rows, func(r Row) bool { return r.Ratio != nil })
 }
 
 // families are those of the scenarios, in their order.
