@@ -38,7 +38,7 @@ type options struct {
 	Keep      bool          `help:"Write them to a new folder of bench/results, and the newest table to bench/README.md. Takes no --scenarios."`
 	Compare   bool          `default:"true" negatable:"" help:"Compare with the last kept results; exit 1 where suitegate's ratios have grown."`
 	Profile   string        `placeholder:"DIR" help:"Write a profile of suitegate's processor time in the first round of each scenario there. It costs some."`
-	Short     bool          `help:"Seconds of some scenarios, to see that it runs; exit 1 where suitegate takes more than twice what HAProxy does."`
+	Short     bool          `help:"Seconds of some scenarios, to see that it runs; exit 1 where suitegate takes more than twice what HAProxy does in every round."`
 }
 
 const (
@@ -143,7 +143,7 @@ func (b *bench) prepare(ctx context.Context) error {
 		if b.Scenarios == "" {
 			b.Scenarios = strings.Join(shortScenarios(), ",")
 		}
-		b.Rounds, b.Duration, b.Warmup, b.Compare = 1, 500*time.Millisecond, 100*time.Millisecond, false
+		b.Rounds, b.Duration, b.Warmup, b.Compare = 2, 300*time.Millisecond, 100*time.Millisecond, false
 	}
 	switch {
 	case b.Keep && (b.Scenarios != "" || b.Peers != "" || b.Profile != ""):
@@ -214,7 +214,7 @@ func (b *bench) runner(ctx context.Context, dir string) (r *runner, stop func(),
 		fmt.Fprintln(b.stderr, "There is one processor, which gateway and load share.")
 	}
 	r.machine = thisMachine(len(cpus), r.gatewayCPU >= 0)
-	if err := raiseOpenFiles(); err != nil {
+	if r.openFiles, err = raiseOpenFiles(); err != nil {
 		return nil, nil, err
 	}
 	if r.fixtures, err = newFixtures(dir); err != nil {
@@ -278,8 +278,9 @@ func (b *bench) judge(results *Results) error {
 // noise explains.
 const collapse = 2
 
-// collapsed says where suitegate's costs are out of all proportion. Without
-// HAProxy there is none, which in CI is a failure.
+// collapsed says where suitegate's costs are out of all proportion in every round:
+// the tests of other packages, or other guests of the machine, spoil one easily.
+// Without HAProxy there is no proportion, which in CI is a failure.
 func collapsed(results *Results) error {
 	var bad []string
 	compared := 0
@@ -290,8 +291,8 @@ func collapsed(results *Results) error {
 				continue
 			}
 			compared++
-			if row.Ratio.Median > collapse {
-				bad = append(bad, fmt.Sprintf("%s: %s is %s of HAProxy's", s.Name, m.Name, factor(row.Ratio.Median)))
+			if row.Ratio.Min > collapse {
+				bad = append(bad, fmt.Sprintf("%s: %s is %s of HAProxy's", s.Name, m.Name, factor(row.Ratio.Min)))
 			}
 		}
 	}

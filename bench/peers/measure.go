@@ -40,6 +40,7 @@ type runner struct {
 	profiles   string        // the folder for suitegate's profiles, or empty
 	progress   io.Writer
 	machine    Machine
+	openFiles  int // the limit, of each process
 }
 
 // A measurement is what one contestant did in one round: a value for each of the
@@ -56,6 +57,11 @@ func (r *runner) run(ctx context.Context, s scenario, contestants []contestant) 
 	list := contestants
 	if len(s.variants) > 0 {
 		list = variantsOf(s, contestants)
+	}
+	if n := s.files(); n > r.openFiles {
+		result.Notes = append(result.Notes, fmt.Sprintf("not measured: it takes %d open files in a process, of which the system allows %d (ulimit -Hn)", n, r.openFiles))
+		fmt.Fprintf(r.progress, "%s: %s\n", s.name, result.Notes[0])
+		return result, nil
 	}
 	out := make(map[string]bool)
 	rounds := r.rounds

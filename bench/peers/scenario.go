@@ -98,6 +98,16 @@ func (s scenario) baseline() string {
 
 const baselinePeer = "HAProxy"
 
+// files is how many the gateway has open, and this process as well: two for each
+// connection.
+func (s scenario) files() int {
+	most := s.connections
+	for _, v := range s.variants {
+		most = max(most, v.idle)
+	}
+	return 2*most + 500
+}
+
 // family is the first part of a scenario's name.
 func family(name string) string {
 	first, _, _ := strings.Cut(name, "/")
@@ -162,7 +172,7 @@ func scaleScenarios(base func(scenario) scenario) []scenario {
 		base(scenario{name: "scale/shadows", text: "the same, by shadow policies", variants: []variant{
 			{name: "no shadow policy"}, {name: "3 shadow policies", shadows: 3}}}),
 		base(scenario{name: "scale/connections", text: "the same, by idle connections beside", variants: []variant{
-			{name: "no connections"}, {name: "1000 connections", idle: 1000}, {name: "10000 connections", idle: 10_000}}}),
+			{name: "no connections"}, {name: "800 connections", idle: 800}, {name: "8000 connections", idle: 8000}}}),
 	}
 }
 

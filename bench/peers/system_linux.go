@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -104,24 +105,19 @@ func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
 const openFiles = 20_000*4 + 1000
 
 // raiseOpenFiles raises the limit of open files as far as it is needed, or else
-// as far as it goes. What this process starts inherits it.
-func raiseOpenFiles() error {
-	for _, hard := range []bool{true, false} {
-		var limit unix.Rlimit
-		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-			return fmt.Errorf("peers: limit of open files: %w", err)
-		}
-		if hard {
-			limit.Max = max(limit.Max, openFiles) // root may
-		}
-		limit.Cur = limit.Max
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err == nil {
-			return nil
-		} else if !hard {
-			return fmt.Errorf("peers: limit of open files: %w", err)
+// as far as it goes, and returns it. What this process starts inherits it.
+func raiseOpenFiles() (int, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("peers: limit of open files: %w", err)
+	}
+	raised := max(limit.Max, openFiles) // which takes CAP_SYS_RESOURCE, or else:
+	for _, most := range []uint64{raised, limit.Max} {
+		if unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: most, Max: most}) == nil {
+			return int(min(most, math.MaxInt32)), nil
 		}
 	}
-	return nil
+	return 0, fmt.Errorf("peers: the limit of open files cannot be set to %d", limit.Max)
 }
 
 func kernel() string {

@@ -15,6 +15,6 @@ func allowedCPUs() ([]int, error)            { return nil, errLinux }
 func pinSelf([]int) error                    { return errLinux }
 func startPinned(cmd *exec.Cmd, _ int) error { return errLinux }
 func killGroup(int)                          {}
-func raiseOpenFiles() error                  { return errLinux }
+func raiseOpenFiles() (int, error)           { return 0, errLinux }
 func kernel() string                         { return unknown }
 func processorName() string                  { return unknown }
