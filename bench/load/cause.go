@@ -23,6 +23,12 @@ type connectError struct{ err error }
 func (e *connectError) Error() string { return e.err.Error() }
 func (e *connectError) Unwrap() error { return e.err }
 
+// brokerError is an error of a protocol behind TLS, before a message was sent.
+type brokerError struct{ err error }
+
+func (e *brokerError) Error() string { return e.err.Error() }
+func (e *brokerError) Unwrap() error { return e.err }
+
 // errTooLate is a handshake that could not begin before it had timed out.
 var errTooLate = errors.New("load: there was no connection left to begin it with in time")
 
@@ -31,7 +37,7 @@ type ErrorCount struct {
 	// Cause is a name: "connect refused", "connect timeout", "timeout", "not
 	// begun in time", "alert NAME" (the server's), "alert sent: NAME" (ours),
 	// "not resumed", "no ticket", "another suite", "another group", "certificate",
-	// "not TLS", "closed by server", "reset by server", "no local port", "too many
+	// "broker refused", "not TLS", "closed by server", "reset by server", "no local port", "too many
 	// open files", "lost bytes", "wrong answer", "unreachable", "other".
 	Cause string `json:"cause"`
 	Count int64  `json:"count"`
@@ -92,6 +98,9 @@ func tlsCause(err error) string {
 	}
 	op, ok := errors.AsType[*net.OpError](err)
 	if !ok {
+		if _, refused := errors.AsType[*brokerError](err); refused {
+			return "broker refused"
+		}
 		return "other"
 	}
 	switch op.Op {

@@ -1,6 +1,7 @@
 // Package load puts load on a TLS gateway, or on any TLS server, and measures
 // what it does: handshakes a second, bytes a second, round trips of small
-// frames, and idle connections. It is what "suitegate bench" runs.
+// frames, messages through a broker, and idle connections. It is what "suitegate
+// bench" runs.
 //
 // # What is measured, and from where
 //

@@ -22,8 +22,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	stompBroker()
 	testPKI() // now, and not when it is the time of some synctest bubble
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
 
 type pki struct {

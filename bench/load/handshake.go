@@ -160,6 +160,7 @@ type handshakeRun struct {
 	resumed    int64
 	negotiated map[negotiatedKey]int64
 	late       int64
+	lateFull   int64 // because as many were in flight as may be
 	maxLate    time.Duration
 }
 
@@ -251,20 +252,26 @@ func (r *handshakeRun) openLoop(ctx context.Context) {
 				return
 			}
 		}
-		timer.Reset(time.Until(due.Add(r.connector.Timeout)))
+		full := false
 		select {
 		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-			if measured {
-				r.errors.add(errTooLate)
-				r.noteLate(time.Since(due))
+		default:
+			full = true
+			timer.Reset(time.Until(due.Add(r.connector.Timeout)))
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return
+			case <-timer.C:
+				if measured {
+					r.errors.add(errTooLate)
+					r.noteLate(time.Since(due), full)
+				}
+				continue
 			}
-			continue
 		}
-		if late := time.Since(due); measured && late > LateBy {
-			r.noteLate(late)
+		if measured {
+			r.noteLate(time.Since(due), full)
 		}
 		inFlight.Go(func() {
 			defer func() { <-slots }()
@@ -273,10 +280,18 @@ func (r *handshakeRun) openLoop(ctx context.Context) {
 	}
 }
 
-func (r *handshakeRun) noteLate(late time.Duration) {
+// noteLate counts a handshake that begins late, and whether that is because
+// as many were in flight as may be.
+func (r *handshakeRun) noteLate(late time.Duration, full bool) {
+	if late <= LateBy {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.late++
+	if full {
+		r.lateFull++
+	}
 	r.maxLate = max(r.maxLate, late)
 }
 
@@ -363,8 +378,12 @@ func (r *handshakeRun) result(usage Usage) *HandshakeResult {
 	}
 	// One late handshake in a hundred is the machine's mood.
 	if all := r.done + result.Failed; r.late > all/100 {
-		result.limited("%d of %d handshakes began more than %v after they were due, at worst %v: more at a time, or a lower rate",
-			r.late, all, LateBy, r.maxLate.Round(time.Millisecond))
+		why := "the processors were busy"
+		if r.lateFull > r.late/2 {
+			why = fmt.Sprintf("as many as may be, %d, were in flight", cmp.Or(r.options.Workers, DefaultInFlight))
+		}
+		result.limited("%d of %d handshakes began more than %v after they were due, at worst %v: %s",
+			r.late, all, LateBy, r.maxLate.Round(time.Millisecond), why)
 	}
 	result.perUnit("ms/handshake", float64(r.done), 1000)
 	return result

@@ -281,7 +281,7 @@ func TestOpenLoopFallsBehind(t *testing.T) {
 			t.Fatal(err)
 		}
 		server.handlers.Wait()
-		if !result.LimitedByClient || !strings.Contains(strings.Join(result.Limits, " "), "after they were due") || result.Late < 100 {
+		if !result.LimitedByClient || !strings.Contains(strings.Join(result.Limits, " "), "as many as may be, 10, were in flight") || result.Late < 100 {
 			t.Errorf("%d late, limits %q", result.Late, result.Limits)
 		}
 		causes := make(map[string]int64)

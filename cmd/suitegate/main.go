@@ -23,6 +23,7 @@ type commandLine struct {
 	Scan      scanCommand      `cmd:"" help:"Find out what a TLS server accepts, and compare it with a policy."`
 	Prove     proveCommand     `cmd:"" help:"Ask the listeners of a running gateway with every version, suite and group, and compare the answers with their policies."`
 	Testbench testbenchCommand `cmd:"" help:"Run a gateway with a port for each suite, and print what openssl line succeeds there and which must fail."`
+	Bench     benchCommand     `cmd:"" help:"Put load on a TLS server, and measure what it does."`
 	Certs     certsCommand     `cmd:"" help:"Show certificates."`
 	Health    healthCommand    `cmd:"" help:"Ask a running gateway whether it is ready; exit 1 if it is not."`
 	Reload    reloadCommand    `cmd:"" help:"Have a running gateway reload its configuration, and print what changed."`
