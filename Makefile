@@ -3,7 +3,10 @@ GO ?= go
 # How long `make fuzz` spends on each target.
 FUZZTIME ?= 20s
 
-# Which benchmarks `make bench` runs, and for how long each.
+# What `make bench` passes on, as: make bench PEERS="--scenarios roundtrip --rounds 3"
+PEERS ?=
+
+# Which benchmarks `make bench-go` runs, and for how long each.
 BENCH ?= .
 BENCHTIME ?= 2s
 
@@ -12,7 +15,7 @@ BENCHTIME ?= 2s
 # shows what they say when they skip.
 E2E := cmd/suitegate/e2e
 
-.PHONY: all test install lint vet staticcheck format tidy unit e2e build fuzz bench clean
+.PHONY: all test install lint vet staticcheck format tidy unit e2e build fuzz bench bench-keep bench-go clean
 
 all: build
 
@@ -41,6 +44,7 @@ staticcheck:
 unit:
 	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v '/e2e$$')
 	$(GO) test -run '^$$' -bench 'Handshake|Relay' -benchtime 5x ./bench # that they still run
+	$(GO) run ./bench/peers --short
 
 e2e:
 	cd $(E2E) && $(GO) test -count=1 -timeout 20m
@@ -59,8 +63,17 @@ fuzz:
 		done || exit 1; \
 	done
 
-## bench: BENCH selects, BENCHTIME says how long each runs
+## bench: suitegate beside HAProxy, nginx, hitch, stunnel and ghostunnel, for an
+## hour; fails where it has got worse since the last kept results (bench/README.md)
 bench:
+	$(GO) run ./bench/peers $(PEERS)
+
+## bench-keep: the same, and the results are kept in bench/results
+bench-keep:
+	$(GO) run ./bench/peers --keep $(PEERS)
+
+## bench-go: Go's benchmarks; BENCH selects, BENCHTIME says how long each runs
+bench-go:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $$($(GO) list ./... | grep -v '/e2e$$')
 
 clean:

@@ -16,7 +16,9 @@
 //
 // Both find differences between two versions of the code. For figures of a gateway
 // that runs, or of another server, there is the load generator in the folder
-// load, which is also the command suitegate bench.
+// load, which is also the command suitegate bench. The command in the folder peers
+// measures with it against more of the proxies that people use, on processors of
+// their own, and keeps the results; README.md has them.
 //
 // Client, gateway and broker share the processors, so a handshake's figure is
 // the cost of both of its ends and a dial of the backend.

@@ -42,7 +42,8 @@ type BulkOptions struct {
 	// is before both.
 	Warmup time.Duration
 
-	// PID is a process whose processor time is measured too; the default is none.
+	// PID is a process whose processor time, with that of its descendants, is
+	// measured too; the default is none.
 	PID int
 
 	// Progress is called twice a second with the bytes of both directions.

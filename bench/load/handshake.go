@@ -52,7 +52,8 @@ type HandshakeOptions struct {
 	// Warmup is for how long it goes on before that; the default is 0.
 	Warmup time.Duration
 
-	// PID is a process whose processor time is measured too; the default is none.
+	// PID is a process whose processor time, with that of its descendants, is
+	// measured too; the default is none.
 	PID int
 
 	// Progress is called twice a second, and never by two goroutines at once.
@@ -134,7 +135,7 @@ func Handshakes(ctx context.Context, options HandshakeOptions) (*HandshakeResult
 	}
 	r := &handshakeRun{options: options, connector: c, sessions: sessions{connector: c}}
 	if options.PID != 0 {
-		if _, err := readProcessorTime(options.PID); err != nil {
+		if _, err := readProcessorTimes(options.PID); err != nil {
 			return nil, err
 		}
 	}

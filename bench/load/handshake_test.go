@@ -339,22 +339,3 @@ func TestUsageJudges(t *testing.T) {
 		}
 	}
 }
-
-// The scheduler's account is taken while no thread has ended.
-func TestProcessorTimeSince(t *testing.T) {
-	second := time.Second
-	before := processorTime{total: 10 * second, threads: map[int]time.Duration{1: second, 2: 2 * second}}
-	for _, tt := range []struct {
-		name  string
-		after processorTime
-		want  time.Duration
-	}{
-		{"finer", processorTime{11 * second, map[int]time.Duration{1: second + 1, 2: 2*second + 1, 3: 1}}, 3},
-		{"a thread has ended", processorTime{11 * second, map[int]time.Duration{1: second + 1}}, second},
-		{"no finer account", processorTime{total: 12 * second}, 2 * second},
-	} {
-		if got := tt.after.since(before); got != tt.want {
-			t.Errorf("%s: %v", tt.name, got)
-		}
-	}
-}

@@ -42,8 +42,8 @@ type IdleOptions struct {
 	// Hold is for how long nothing happens then; the default is [DefaultHold].
 	Hold time.Duration
 
-	// PID is a process whose memory is read before the first connection and at the
-	// end of Hold; the default is none.
+	// PID is a process whose memory, with that of its descendants, is read before
+	// the first connection and at the end of Hold; the default is none.
 	PID int
 
 	// Progress is called twice a second while connections are opened.
@@ -66,8 +66,8 @@ type IdleResult struct {
 	Process     *Memory      `json:"process,omitempty"`
 }
 
-// Memory is what a process has taken for connections. PSS is the resident set
-// without what is shared with other processes.
+// Memory is what a process and its descendants have taken for connections. RSS
+// counts what they share for each of them, PSS once.
 type Memory struct {
 	PID       int    `json:"pid"`
 	RSSBefore uint64 `json:"rss_before_bytes"`

@@ -35,11 +35,11 @@ type Usage struct {
 	Process *ProcessUsage `json:"process,omitempty"`
 }
 
-// ProcessUsage is what another process took in the same time.
+// ProcessUsage is what another process took in the same time, together with its
+// descendants.
 type ProcessUsage struct {
 	PID int `json:"pid"`
-	// CPU is its user and system time in seconds, exact to some 10 ms where the
-	// system keeps no finer account.
+	// CPU is their user and system time in seconds.
 	CPU float64 `json:"cpu_seconds"`
 	// Unit says what PerUnit counts, and is empty where there was nothing to count:
 	// "ms/handshake", "s/GB", "us/round-trip".
@@ -72,7 +72,7 @@ type meter struct {
 	pid   int
 	begin time.Time
 	own   time.Duration
-	other processorTime
+	other processorTimes
 }
 
 // startMeter begins to measure this process, and the other one if pid isn't 0.
@@ -83,7 +83,7 @@ func startMeter(pid int) (*meter, error) {
 		return m, nil
 	}
 	var err error
-	m.other, err = readProcessorTime(pid)
+	m.other, err = readProcessorTimes(pid)
 	return m, err
 }
 
@@ -99,7 +99,7 @@ func (m *meter) usage() (Usage, error) {
 	if m.pid == 0 {
 		return u, nil
 	}
-	after, err := readProcessorTime(m.pid)
+	after, err := readProcessorTimes(m.pid)
 	if err != nil {
 		return u, err
 	}
@@ -107,71 +107,82 @@ func (m *meter) usage() (Usage, error) {
 	return u, nil
 }
 
-// processorTime is that of a process until some moment.
-type processorTime struct {
-	total   time.Duration // in ticks of 10 ms (USER_HZ, proc(5))
-	threads map[int]time.Duration
+// processorTimes are those of a process and of its descendants until some
+// moment, by process. Many servers have their work done by children.
+type processorTimes map[int]time.Duration
+
+func readProcessorTimes(pid int) (processorTimes, error) {
+	pids, err := processTree(pid)
+	if err != nil {
+		return nil, err
+	}
+	times := make(processorTimes)
+	for _, id := range pids {
+		t, err := processClock(id)
+		if err != nil && id == pid {
+			return nil, notThere(pid, err)
+		}
+		if err == nil { // else it has just ended
+			times[id] = t
+		}
+	}
+	return times, nil
 }
 
-// readProcessorTime reads /proc/PID. The scheduler's account of each thread is
-// in nanoseconds, and forgets threads that have ended; not every kernel has it.
-func readProcessorTime(pid int) (processorTime, error) {
-	process, err := procfs.NewProc(pid)
-	if err != nil {
-		return processorTime{}, notThere(pid, err)
-	}
-	stat, err := process.Stat()
-	if err != nil {
-		return processorTime{}, notThere(pid, err)
-	}
-	t := processorTime{total: time.Duration(stat.CPUTime() * float64(time.Second))}
-	threads, err := procfs.AllThreads(pid)
-	if err != nil {
-		return t, nil
-	}
-	t.threads = make(map[int]time.Duration)
-	for _, thread := range threads {
-		account, err := thread.Schedstat()
-		if err != nil {
-			t.threads = nil
-			break
-		}
-		t.threads[thread.PID] = time.Duration(account.RunningNanoseconds)
-	}
-	return t, nil
-}
-
-// since is the difference to an earlier time, by the finer account if no thread
-// has ended in between.
-func (t processorTime) since(earlier processorTime) time.Duration {
-	if t.threads == nil || earlier.threads == nil {
-		return t.total - earlier.total
-	}
-	var sum time.Duration
-	for _, time := range t.threads {
-		sum += time
-	}
-	for id, time := range earlier.threads {
-		if _, ok := t.threads[id]; !ok {
-			return t.total - earlier.total
-		}
-		sum -= time
+// since is the difference to earlier times. What has ended in between counts for
+// nothing, and what has begun for all of its time.
+func (t processorTimes) since(earlier processorTimes) (sum time.Duration) {
+	for id, time := range t {
+		sum += time - earlier[id]
 	}
 	return sum
 }
 
-// processMemory reads a process's resident set, and what of it is its own where
-// pages are shared by several (PSS), in bytes.
+// processTree is a process and its descendants.
+func processTree(pid int) ([]int, error) {
+	if _, err := procfs.NewProc(pid); err != nil {
+		return nil, notThere(pid, err)
+	}
+	all, err := procfs.AllProcs()
+	if err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	children := make(map[int][]int)
+	for _, p := range all {
+		if stat, err := p.Stat(); err == nil { // else it has just ended
+			children[stat.PPID] = append(children[stat.PPID], p.PID)
+		}
+	}
+	tree := []int{pid}
+	for i := 0; i < len(tree); i++ {
+		tree = append(tree, children[tree[i]]...)
+	}
+	return tree, nil
+}
+
+// processMemory reads the resident set of a process and its descendants, and what
+// of it is their own where pages are shared with others (PSS), in bytes.
 func processMemory(pid int) (rss, pss uint64, err error) {
-	process, err := procfs.NewProc(pid)
+	pids, err := processTree(pid)
 	if err != nil {
-		return 0, 0, notThere(pid, err)
+		return 0, 0, err
 	}
-	sum, err := process.ProcSMapsRollup()
-	if err != nil {
-		return 0, 0, notThere(pid, err)
+	for _, id := range pids {
+		process, err := procfs.NewProc(id)
+		if err != nil && id != pid {
+			continue // it has just ended
+		}
+		if err != nil {
+			return 0, 0, notThere(pid, err)
+		}
+		sum, err := process.ProcSMapsRollup()
+		if err != nil {
+			return 0, 0, notThere(id, err)
+		}
+		rss += sum.Rss
+		pss += sum.Pss
 	}
-	return sum.Rss, sum.Pss, nil
+	return rss, pss, nil
 }
 
 func notThere(pid int, err error) error {

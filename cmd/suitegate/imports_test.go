@@ -43,6 +43,7 @@ proxy/scan         proxy/clienthello policy
 proxy/prove        proxy/scan policy
 bench              *-cmd
 bench/load         policy proxy/engine proxy/tls12
+bench/peers        policy bench/load proxy/tls12/ffdhe
 `
 
 // TestImports holds the table above. What a package may import, it may import
