@@ -13,9 +13,9 @@ func BenchmarkThroughput(b *testing.B) {
 	config := tlsConfig(b)
 	for _, secure := range []bool{false, true} {
 		for _, direction := range []string{"to client", "to backend"} {
-			for _, size := range []int{16 << 10, 32 << 10, 64 << 10} {
-				b.Run(fmt.Sprintf("tls=%t/%s/buffer=%dk", secure, direction, size>>10), func(b *testing.B) {
-					benchmarkThroughput(b, &Relay{BufferSize: size}, secure, direction == "to client", config)
+			for way, r := range relays(b) {
+				b.Run(fmt.Sprintf("tls=%t/%s/%s", secure, direction, way), func(b *testing.B) {
+					benchmarkThroughput(b, r, secure, direction == "to client", config)
 				})
 			}
 		}
@@ -63,10 +63,16 @@ func benchmarkThroughput(b *testing.B, r *Relay, secure, toClient bool, config *
 // BenchmarkRoundTrip sends 256 bytes there and back: the latency that the
 // relay adds to a small message, and what it allocates for one.
 func BenchmarkRoundTrip(b *testing.B) {
+	for way, r := range relays(b) {
+		b.Run(way, func(b *testing.B) { benchmarkRoundTrip(b, r) })
+	}
+}
+
+func benchmarkRoundTrip(b *testing.B, r *Relay) {
 	config := tlsConfig(b)
 	client, user, _ := tlsPairConns(b, config)
 	backend, broker := tcpPair(b)
-	ended := hand(&Relay{}, client, backend)
+	ended := hand(r, client, backend)
 	go func() {
 		io.Copy(broker, broker)
 		broker.Close()

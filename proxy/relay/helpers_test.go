@@ -21,6 +21,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// relays are the ways to carry: with goroutines, and with a Poller.
+func relays(t testing.TB) map[string]*Relay {
+	p := new(Poller)
+	t.Cleanup(p.Close)
+	return map[string]*Relay{"goroutines": {}, "poller": {Poller: p}}
+}
+
 // An outcome is what done was called with.
 type outcome struct {
 	Stats
@@ -103,7 +110,7 @@ func tlsConfig(t testing.TB) *tls.Config {
 func tlsPair(t testing.TB, config *tls.Config) (near, far *tls.Conn, farTCP *net.TCPConn) {
 	t.Helper()
 	nearTCP, farTCP := tcpPair(t)
-	near = tls.Server(nearTCP, config)
+	near = tls.Server(NewSocket(nearTCP), config)
 	far = tls.Client(farTCP, &tls.Config{InsecureSkipVerify: true})
 	handshake := make(chan error, 1)
 	go func() { handshake <- far.Handshake() }()

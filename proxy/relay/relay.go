@@ -100,6 +100,11 @@ type Relay struct {
 	// DefaultBufferSize.
 	BufferSize int
 
+	// Poller drives connections without goroutines of their own, those whose both
+	// sides are a [Socket] or lie over one. It outlives the relay, and can serve
+	// many. nil is none.
+	Poller *Poller
+
 	buffers sync.Pool // of *[]byte
 
 	mu       sync.Mutex
@@ -143,6 +148,9 @@ type Counter interface{ Add(n float64) }
 // Its error is nil if both sides ended their streams, else an *[Error]. A
 // closed Relay closes both connections and reports "shutdown".
 func (r *Relay) Hand(client, backend Conn, options Options, done func(Stats, error)) {
+	if r.Poller != nil {
+		client, backend = withSocket(client), withSocket(backend)
+	}
 	s := newSession(r, client, backend, options, done)
 
 	r.mu.Lock()
@@ -157,8 +165,9 @@ func (r *Relay) Hand(client, backend Conn, options Options, done func(Stats, err
 		s.stop(errShutdown)
 	}
 	s.watch()
-	go s.carryFromClient()
-	go s.carryFromBackend()
+	if l := r.Poller.pick(); l == nil || s.client.socket == nil || s.backend.socket == nil || !l.take(s) {
+		s.begin()
+	}
 }
 
 // Live returns the number of connections that are not yet reported as done.

@@ -270,20 +270,29 @@ const noLinger = time.Hour
 
 func TestEndings(t *testing.T) {
 	config := tlsConfig(t)
-	for _, tt := range endings() {
-		if !tt.tlsOnly {
-			t.Run("TCP/"+tt.name, func(t *testing.T) { tt.run(t, &Relay{Linger: noLinger}, nil) })
+	for way, r := range relays(t) {
+		r.Linger = noLinger
+		for _, tt := range endings() {
+			if !tt.tlsOnly {
+				t.Run(way+"/TCP/"+tt.name, func(t *testing.T) { tt.run(t, r, nil) })
+			}
+			t.Run(way+"/TLS/"+tt.name, func(t *testing.T) { tt.run(t, r, config) })
 		}
-		t.Run("TLS/"+tt.name, func(t *testing.T) { tt.run(t, &Relay{Linger: noLinger}, config) })
 	}
 }
 
 // TestThousandsOfEndings is for what one connection does not show: a goroutine
 // that stays, a count that drifts, an ending that is sometimes another.
 func TestThousandsOfEndings(t *testing.T) {
-	const overTLS, overTCP, atOnce = 60, 300, 30
 	config := tlsConfig(t)
-	r := &Relay{Linger: noLinger}
+	for way, r := range relays(t) {
+		t.Run(way, func(t *testing.T) { thousandsOfEndings(t, r, config) })
+	}
+}
+
+func thousandsOfEndings(t *testing.T, r *Relay, config *tls.Config) {
+	const overTLS, overTCP, atOnce = 60, 300, 30
+	r.Linger = noLinger
 	for _, tt := range endings() {
 		if tt.heavy {
 			continue
@@ -310,6 +319,9 @@ func TestThousandsOfEndings(t *testing.T) {
 	}
 	if n := r.Live(); n != 0 {
 		t.Errorf("%d connections live at the end", n)
+	}
+	if r.Poller != nil {
+		r.Poller.Close()
 	}
 	if err := goleak.Find(goleak.IgnoreCurrent()); err != nil {
 		t.Error(err)

@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// A session is one handed-over connection. Each direction has a goroutine, and
-// the one that ends last closes both sides and reports.
+// A session is one handed-over connection. A loop carries its bytes while both
+// sides are open, if it can; from then on each direction has a goroutine, and the
+// one that ends last closes both sides and reports.
 type session struct {
 	relay   *Relay
 	done    func(Stats, error)
@@ -38,6 +39,11 @@ type session struct {
 	timer    *time.Timer // cuts the connection; nil before the first end
 	watchdog *time.Timer // looks at the limits; nil without any
 	finished bool
+	loop     *loop // that has it; nil before and after
+
+	// The loop's own.
+	active time.Time // when something was last carried
+	warm   bool      // it is among those that may have grown buffers
 }
 
 // A peer is one side of a session.
@@ -51,6 +57,15 @@ type peer struct {
 	// Guarded by session.mu.
 	err   error // its first failure
 	ended bool  // its stream was read to the end
+
+	// What a loop needs to drive it, and what it leaves behind.
+	session   *session
+	other     *peer
+	socket    *Socket // nil if it has none
+	slot, age int32
+	watched   uint32 // events
+	readErr   error  // that ended the loop's reading from it
+	writeErr  error  // that ended its writing to the other
 }
 
 func newSession(r *Relay, client, backend Conn, options Options, done func(Stats, error)) *session {
@@ -59,9 +74,11 @@ func newSession(r *Relay, client, backend Conn, options Options, done func(Stats
 		done:    done,
 		limits:  options.Limits,
 		born:    time.Now(),
-		client:  peer{side: Client, conn: client, raw: lowest(client), counter: options.FromClient},
-		backend: peer{side: Backend, conn: backend, raw: lowest(backend), counter: options.FromBackend},
+		client:  peer{side: Client, conn: client, raw: lowest(client), counter: options.FromClient, socket: socketOf(client)},
+		backend: peer{side: Backend, conn: backend, raw: lowest(backend), counter: options.FromBackend, socket: socketOf(backend)},
 	}
+	s.client.session, s.client.other = s, &s.backend
+	s.backend.session, s.backend.other = s, &s.client
 	s.running.Store(2)
 	// A deadline that set-up left behind must not end the connection hours later.
 	client.SetDeadline(time.Time{})
@@ -97,7 +114,13 @@ func (s *session) carry(src, dst *peer) {
 	buf := s.relay.buffer()
 	defer s.relay.buffers.Put(buf)
 
-	readErr, writeErr := s.copy(src, dst, *buf)
+	readErr, writeErr := src.readErr, src.writeErr
+	if writeErr == nil {
+		writeErr = s.settle(src, dst)
+	}
+	if readErr == nil && writeErr == nil {
+		readErr, writeErr = s.copy(src, dst, *buf)
+	}
 	if writeErr != nil {
 		s.writeFailed(dst, writeErr)
 		// dst may have sent its last words before it went: let src read them.
@@ -130,13 +153,31 @@ func (s *session) copy(src, dst *peer, buf []byte) (readErr, writeErr error) {
 	}
 }
 
+// settle has what a loop could not deliver to dst delivered.
+func (s *session) settle(src, dst *peer) error {
+	if dst.socket == nil {
+		return nil
+	}
+	for {
+		n, err := dst.socket.settle()
+		src.count(n)
+		if err == nil || !s.retry(dst, err) {
+			return err
+		}
+	}
+}
+
+func (p *peer) count(n int) {
+	p.carried += int64(n)
+	if p.counter != nil && n > 0 {
+		p.counter.Add(float64(n))
+	}
+}
+
 func (s *session) write(src, dst *peer, b []byte) error {
 	for {
 		n, err := dst.conn.Write(b)
-		src.carried += int64(n)
-		if src.counter != nil {
-			src.counter.Add(float64(n))
-		}
+		src.count(n)
 		if err == nil {
 			return nil
 		}
@@ -285,6 +326,7 @@ func (s *session) stop(why *Error) {
 	}
 	s.mu.Unlock()
 
+	s.release()
 	past := time.Unix(1, 0)
 	s.client.conn.SetReadDeadline(past)
 	s.backend.conn.SetReadDeadline(past)
@@ -299,13 +341,34 @@ func (s *session) cut(why *Error) {
 	s.mu.Unlock()
 	s.client.raw.Close()
 	s.backend.raw.Close()
+	s.release()
+}
+
+// begin starts a goroutine for each direction.
+func (s *session) begin() {
+	go s.carryFromClient()
+	go s.carryFromBackend()
+}
+
+// release takes the session from its loop, if it has one.
+func (s *session) release() {
+	s.mu.Lock()
+	l := s.loop
+	s.mu.Unlock()
+	if l != nil {
+		l.release(s)
+	}
 }
 
 // recoverPanic keeps a panic below Read or Write to its own connection.
 func (s *session) recoverPanic() {
 	if v := recover(); v != nil {
-		s.cut(&Error{reason: "panic", Err: fmt.Errorf("panic: %v\n%s", v, debug.Stack())})
+		s.panicked(v, debug.Stack())
 	}
+}
+
+func (s *session) panicked(v any, stack []byte) {
+	s.cut(&Error{reason: "panic", Err: fmt.Errorf("panic: %v\n%s", v, stack)})
 }
 
 // leave ends a direction; the last one closes up and reports.

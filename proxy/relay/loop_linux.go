@@ -1,0 +1,456 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// rounds are how many reads one side has before it is another connection's
+	// turn.
+	rounds = 4
+
+	// coolAfter is for how long a connection that has fallen silent keeps the
+	// buffers that its TLS has grown.
+	coolAfter = time.Second
+)
+
+// A loop carries the bytes of connections whose two sides are open and well. The
+// first end or failure, or whatever else is not a matter of course, makes it give
+// the connection to goroutines of its own, which know how to end it.
+type loop struct {
+	*scratch
+	fd    int      // epoll(7)
+	file  *os.File // of fd, which makes Go's own poller wait for it
+	raw   syscall.RawConn
+	poll  func(uintptr) bool
+	wakes int // eventfd(2); slot 0
+
+	events [64]unix.EpollEvent
+	ready  int   // of events
+	failed error // of the last look at them
+	now    time.Time
+	warm   []*session // that may have grown buffers
+	coolAt time.Time  // when to look at these; zero if there are none
+
+	mu       sync.Mutex
+	slots    []*peer // by the Fd of their events
+	ages     []int32 // of each slot: how often it was given; the Pad of its events
+	free     []int32
+	released []*session // that are to leave
+	closed   bool
+}
+
+func newLoop() (*loop, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("relay: %w", os.NewSyscallError("epoll_create1", err))
+	}
+	l := &loop{scratch: newScratch(), fd: fd, wakes: -1, slots: make([]*peer, 1), ages: make([]int32, 1)}
+	l.poll = l.look
+	if err := l.open(); err != nil {
+		l.closeFiles()
+		return nil, fmt.Errorf("relay: %w", err)
+	}
+	return l, nil
+}
+
+func (l *loop) open() (err error) {
+	if l.wakes, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return os.NewSyscallError("eventfd", err)
+	}
+	if err := unix.EpollCtl(l.fd, unix.EPOLL_CTL_ADD, l.wakes, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
+		return os.NewSyscallError("epoll_ctl", err)
+	}
+	if err := unix.SetNonblock(l.fd, true); err != nil { // or os would not have it waited for
+		return os.NewSyscallError("fcntl", err)
+	}
+	l.file = os.NewFile(uintptr(l.fd), "epoll")
+	if err := l.file.SetReadDeadline(time.Time{}); err != nil { // it is not
+		return err
+	}
+	l.raw, err = l.file.SyscallConn()
+	return err
+}
+
+func (l *loop) closeFiles() {
+	if l.file != nil {
+		_ = l.file.Close() // nothing is written there
+	} else {
+		_ = unix.Close(l.fd)
+	}
+	if l.wakes >= 0 {
+		_ = unix.Close(l.wakes)
+	}
+}
+
+// run carries until the loop is closed.
+func (l *loop) run() {
+	defer l.closeFiles()
+	for {
+		err := l.raw.Read(l.poll)
+		l.now = time.Now()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			l.cool()
+			continue
+		}
+		for i := range l.ready {
+			l.handle(&l.events[i])
+		}
+		if l.letGo() {
+			return
+		}
+	}
+}
+
+// look is called when there may be events, and reports whether there are.
+func (l *loop) look(uintptr) bool {
+	var err error
+	l.ready, err = unix.EpollWait(l.fd, l.events[:], 0)
+	if err != nil {
+		l.ready = 0 // interrupted: there is no other error that a valid call has
+	}
+	return l.ready > 0
+}
+
+// wake has the loop look at what was released, or that it is closed.
+func (l *loop) wake() { _, _ = unix.Write(l.wakes, []byte{7: 1}) } // full is awake, too
+
+// release has a session leave.
+func (l *loop) release(s *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.released = append(l.released, s)
+		l.wake()
+	}
+}
+
+// close has all sessions leave, and the loop end.
+func (l *loop) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	l.closed = true
+	for _, p := range l.slots {
+		if p != nil && p.side == Client {
+			l.released = append(l.released, p.session)
+		}
+	}
+	l.wake()
+}
+
+// letGo has those leave that were released. It reports whether the loop is
+// closed.
+func (l *loop) letGo() (closed bool) {
+	l.mu.Lock()
+	released := l.released
+	l.released, closed = nil, l.closed
+	l.mu.Unlock()
+	for _, s := range released {
+		l.leave(s)
+	}
+	return closed
+}
+
+// take begins to drive a session, and reports whether it does. It is called by
+// the goroutine that hands it over, with what TLS has received already, and no
+// event would tell of: that is carried first.
+func (l *loop) take(s *session) bool {
+	room := scratches.Get().(*scratch)
+	defer scratches.Put(room)
+	for _, p := range []*peer{&s.client, &s.backend} {
+		if p.socket.open() != nil {
+			return false
+		}
+	}
+	s.drive(room)
+	s.client.socket.drained = true
+	well := s.carryNow(&s.client, &s.backend)
+	cool(s.client.conn)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !well || l.closed || s.final != nil {
+		s.drive(nil)
+		return false // goroutines see what has ended
+	}
+	s.drive(l.scratch)
+	s.loop = l
+	l.enterLocked(&s.client)
+	l.enterLocked(&s.backend)
+	return true
+}
+
+var scratches = sync.Pool{New: func() any { return newScratch() }}
+
+// drive changes whose scratch room both sides use; nil has them wait again.
+func (s *session) drive(room *scratch) {
+	for _, p := range []*peer{&s.client, &s.backend} {
+		if p.socket.driven != nil {
+			p.socket.park()
+		}
+		p.socket.driven = room
+	}
+}
+
+// enterLocked gives a peer a slot, and has it watched.
+func (l *loop) enterLocked(p *peer) {
+	if n := len(l.free); n > 0 {
+		p.slot = l.free[n-1]
+		l.free = l.free[:n-1]
+	} else {
+		p.slot = int32(len(l.slots))
+		l.slots, l.ages = append(l.slots, nil), append(l.ages, 0)
+	}
+	l.ages[p.slot]++
+	l.slots[p.slot], p.age, p.watched = p, l.ages[p.slot], p.wanted()
+	l.control(unix.EPOLL_CTL_ADD, p)
+}
+
+// control tells the system what to watch of a peer. One that was closed meanwhile
+// is not watched any more; who closed it has the session released.
+func (l *loop) control(op int, p *peer) {
+	_ = p.socket.direct.descriptor.Control(func(fd uintptr) {
+		_ = unix.EpollCtl(l.fd, op, int(fd), &unix.EpollEvent{Events: p.watched, Fd: p.slot, Pad: p.age})
+	})
+}
+
+// wanted are the events to watch for: bytes from a peer, as long as the other
+// takes them, and that there is room for those to it that wait.
+func (p *peer) wanted() (events uint32) {
+	if len(p.other.socket.out) == 0 {
+		events |= unix.EPOLLIN
+	}
+	if len(p.socket.out) > 0 {
+		events |= unix.EPOLLOUT
+	}
+	return events
+}
+
+// handle is one event.
+func (l *loop) handle(e *unix.EpollEvent) {
+	if e.Fd == 0 {
+		var count [8]byte
+		_, _ = unix.Read(l.wakes, count[:]) // it has woken the loop: that is all
+		return
+	}
+	l.mu.Lock()
+	p := l.slots[e.Fd]
+	l.mu.Unlock()
+	if p == nil || p.age != e.Pad {
+		return // it has left
+	}
+	s := p.session
+	if !l.carry(p, e.Events) {
+		l.leave(s)
+		return
+	}
+	for _, p := range []*peer{&s.client, &s.backend} {
+		if want := p.wanted(); want != p.watched {
+			p.watched = want
+			l.control(unix.EPOLL_CTL_MOD, p)
+		}
+	}
+	s.active = l.now
+	if !s.warm {
+		s.warm = true
+		l.warm = append(l.warm, s)
+		if l.coolAt.IsZero() {
+			l.coolLater()
+		}
+	}
+}
+
+// carry does what events of p ask for, and reports whether all is well.
+func (l *loop) carry(p *peer, events uint32) (well bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.session.panicked(v, debug.Stack())
+			well = false
+		}
+	}()
+	const failure = unix.EPOLLERR | unix.EPOLLHUP
+	if len(p.socket.out) > 0 && events&(unix.EPOLLOUT|failure) != 0 {
+		if !p.session.send(p.other, p) {
+			return false
+		}
+		if len(p.socket.out) == 0 && !p.session.carryNow(p.other, p) {
+			return false
+		}
+	}
+	switch {
+	case events&(unix.EPOLLIN|failure) == 0:
+		return true
+	case len(p.other.socket.out) > 0:
+		return events&failure == 0 // or it would be told again and again
+	}
+	p.socket.drained = false
+	return p.session.carryNow(p, p.other)
+}
+
+// leave gives a session to goroutines of its own.
+func (l *loop) leave(s *session) {
+	s.mu.Lock()
+	here := s.loop == l
+	s.loop = nil
+	s.mu.Unlock()
+	if !here {
+		return
+	}
+	l.mu.Lock()
+	for _, p := range []*peer{&s.client, &s.backend} {
+		l.control(unix.EPOLL_CTL_DEL, p)
+		l.slots[p.slot] = nil
+		l.free = append(l.free, p.slot)
+	}
+	l.mu.Unlock()
+	s.drive(nil)
+	s.noteFirst()
+	s.begin()
+}
+
+// noteFirst writes down who has ended first, before goroutines find out that the
+// other has, too.
+func (s *session) noteFirst() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.final != nil {
+		return
+	}
+	for _, p := range []*peer{&s.client, &s.backend} {
+		switch {
+		case p.writeErr != nil:
+			s.first = p.other
+		case p.readErr != nil:
+			s.first = p
+		}
+	}
+}
+
+// coolLater sets the time to look at the warm sessions.
+func (l *loop) coolLater() {
+	l.coolAt = l.now.Add(coolAfter)
+	_ = l.file.SetReadDeadline(l.coolAt) // it can be waited for: open has seen to that
+}
+
+// cool has the sessions that have fallen silent let go of their buffers.
+func (l *loop) cool() {
+	still := l.warm[:0]
+	for _, s := range l.warm {
+		s.mu.Lock()
+		here := s.loop == l
+		s.mu.Unlock()
+		switch {
+		case !here:
+		case l.now.Sub(s.active) < coolAfter:
+			still = append(still, s)
+		default:
+			s.warm = false
+			cool(s.client.conn)
+		}
+	}
+	clear(l.warm[len(still):])
+	l.warm, l.coolAt = still, time.Time{}
+	if len(l.warm) > 0 {
+		l.coolLater()
+		return
+	}
+	_ = l.file.SetReadDeadline(time.Time{})
+}
+
+// carryNow carries what src has, as long as dst takes it, and reports whether
+// both are open and well. If not, why is written down in src.
+func (s *session) carryNow(src, dst *peer) bool {
+	for round := 1; len(dst.socket.out) == 0; round++ {
+		if round == rounds {
+			src.socket.drained = true // the system has an event for the rest
+		}
+		n, err := s.fill(src)
+		if n > 0 && !s.pass(src, dst, n) {
+			return false
+		}
+		if len(src.socket.out) > 0 && !s.send(dst, src) { // what its TLS has to say
+			return false
+		}
+		if errors.Is(err, errWouldBlock) {
+			return true
+		}
+		if err != nil {
+			src.readErr = err
+			return false
+		}
+	}
+	src.socket.park()
+	return true
+}
+
+// fill reads as much of what src has as there is room for.
+func (s *session) fill(src *peer) (n int, err error) {
+	room := src.socket.driven.payload
+	for n < len(room) && err == nil {
+		var more int
+		more, err = src.conn.Read(room[n:])
+		n += more
+	}
+	return n, err
+}
+
+// pass writes n bytes of the room to dst.
+func (s *session) pass(src, dst *peer, n int) bool {
+	payload := dst.socket.driven.payload[:n]
+	if dst.conn == Conn(dst.socket) { // which would only copy them
+		sent, err := dst.socket.tryWrite(payload)
+		src.count(sent)
+		if err != nil {
+			src.writeErr = err
+			return false
+		}
+		if sent > 0 {
+			s.progress()
+		}
+		if sent < n {
+			dst.socket.out, dst.socket.owed = append([]byte(nil), payload[sent:]...), n-sent
+		}
+		return true
+	}
+	if _, err := dst.conn.Write(payload); err != nil {
+		src.writeErr = err
+		return false
+	}
+	dst.socket.owed += n
+	return s.send(src, dst)
+}
+
+// send sends what waits to be sent to dst. The payload in it counts as src's when
+// all of it is gone.
+func (s *session) send(src, dst *peer) bool {
+	socket := dst.socket
+	n, err := socket.tryWrite(socket.out)
+	if err != nil {
+		src.writeErr, socket.out, socket.owed = err, nil, 0
+		return false
+	}
+	if n < len(socket.out) {
+		socket.out = socket.out[n:]
+		socket.park()
+		return true
+	}
+	if cap(socket.out) > cap(socket.driven.output) {
+		socket.driven.output = socket.out[:0] // records were smaller than expected
+	}
+	src.count(socket.owed)
+	socket.out, socket.owed = nil, 0
+	s.progress()
+	return true
+}

@@ -1,0 +1,234 @@
+package relay
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// sides are a relayed connection of a test, and its two users.
+type sides struct {
+	user, broker Conn
+	userTCP      *net.TCPConn
+	ended        <-chan outcome
+}
+
+// driven hands a connection to a relay with a Poller.
+func driven(t testing.TB, r *Relay, config *tls.Config, limits Limits) sides {
+	t.Helper()
+	var s sides
+	var client, backend Conn
+	if config != nil {
+		client, s.user, s.userTCP = tlsPairConns(t, config)
+	} else {
+		client, s.user = tcpPair(t)
+	}
+	backend, s.broker = tcpPair(t)
+	s.ended = handLimited(r, client, backend, limits)
+	return s
+}
+
+func polled(t testing.TB) *Relay {
+	p := new(Poller)
+	t.Cleanup(p.Close)
+	return &Relay{Poller: p}
+}
+
+// carriers counts the goroutines that carry for one connection.
+func carriers() int {
+	stacks := make([]byte, 1<<20)
+	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), ".carryFrom")
+}
+
+// However slowly either side reads, everything arrives, once and in order, in
+// both directions at once. The slow side's buffers are full most of the time.
+func TestDrivenBackpressure(t *testing.T) {
+	config := tlsConfig(t)
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprintf("tls=%t", secure), func(t *testing.T) {
+			t.Parallel()
+			r, c := polled(t), config
+			if !secure {
+				c = nil
+			}
+			s := driven(t, r, c, Limits{})
+			sent := pattern(8 << 20)
+			var users sync.WaitGroup
+			for from, to := range map[Conn]Conn{s.user: s.broker, s.broker: s.user} {
+				users.Go(func() { mustWrite(t, from, sent); from.CloseWrite() })
+				users.Go(func() {
+					var got bytes.Buffer
+					chunk := make([]byte, 300_001) // fits nothing
+					for {
+						n, err := io.ReadFull(to, chunk)
+						got.Write(chunk[:n])
+						if err != nil {
+							break
+						}
+						time.Sleep(2 * time.Millisecond)
+					}
+					if !bytes.Equal(got.Bytes(), sent) {
+						t.Errorf("%d bytes arrived that differ from the %d sent", got.Len(), len(sent))
+					}
+				})
+			}
+			users.Wait()
+			if o := await(t, s.ended); o.FromClient != int64(len(sent)) || o.FromBackend != int64(len(sent)) || o.err != nil {
+				t.Errorf("%+v, %v", o.Stats, o.err)
+			}
+		})
+	}
+}
+
+// A connection has no goroutine while both sides are open.
+func TestDrivenWithoutGoroutines(t *testing.T) {
+	r, config := polled(t), tlsConfig(t)
+	var all []sides
+	for range 20 {
+		all = append(all, driven(t, r, config, Limits{}))
+	}
+	for _, s := range all {
+		mustWrite(t, s.user, []byte("ping"))
+		mustReadFull(t, s.broker, []byte("ping"))
+		mustWrite(t, s.broker, []byte("pong"))
+		mustReadFull(t, s.user, []byte("pong"))
+	}
+	if n := carriers(); n != 0 {
+		t.Errorf("%d goroutines carry", n)
+	}
+	for _, s := range all {
+		s.user.Close()
+		s.broker.Close()
+		if o := await(t, s.ended); o.Reason != "client_closed" || o.FromClient != 4 || o.FromBackend != 4 {
+			t.Errorf("%+v, %v", o.Stats, o.err)
+		}
+	}
+}
+
+// What the relay ends itself ends in the same way.
+func TestDrivenEnds(t *testing.T) {
+	config := tlsConfig(t)
+	for _, test := range []struct {
+		reason string
+		limits Limits
+		end    func(*Relay)
+	}{
+		{"shutdown", Limits{}, func(r *Relay) { r.Close() }},
+		{"idle_timeout", Limits{Idle: 100 * time.Millisecond}, nil},
+		{"max_age", Limits{Until: time.Now().Add(500 * time.Millisecond)}, nil},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			r := polled(t)
+			s := driven(t, r, config, test.limits)
+			mustWrite(t, s.user, []byte("ping"))
+			mustReadFull(t, s.broker, []byte("ping"))
+			users := drainedBoth(s)
+			if test.end != nil {
+				test.end(r)
+			}
+			if o := await(t, s.ended); o.Reason != test.reason || o.FromClient != 4 {
+				t.Errorf("%+v, %v", o.Stats, o.err)
+			}
+			users.Wait()
+		})
+	}
+}
+
+// drainedBoth has both users read to the end, and close.
+func drainedBoth(s sides) *sync.WaitGroup {
+	var users sync.WaitGroup
+	for _, c := range []Conn{s.user, s.broker} {
+		users.Go(func() { io.Copy(io.Discard, c); c.Close() })
+	}
+	return &users
+}
+
+// Nobody whose connection is carried notices that the loops end.
+func TestPollerCloses(t *testing.T) {
+	p := new(Poller)
+	r, config := &Relay{Poller: p}, tlsConfig(t)
+	var all []sides
+	for range 10 {
+		all = append(all, driven(t, r, config, Limits{}))
+	}
+	sent := pattern(4 << 20)
+	var users sync.WaitGroup
+	for _, s := range all {
+		users.Go(func() { mustWrite(t, s.user, sent); s.user.CloseWrite() })
+		users.Go(func() { mustReadAll(t, s.broker, sent); s.broker.Close() })
+		users.Go(func() { io.Copy(io.Discard, s.user) })
+	}
+	time.Sleep(5 * time.Millisecond)
+	p.Close()
+	late := driven(t, r, config, Limits{})
+	mustWrite(t, late.user, []byte("ping"))
+	mustReadFull(t, late.broker, []byte("ping"))
+	drainedBoth(late)
+	late.user.Close()
+	late.broker.Close()
+	await(t, late.ended)
+	users.Wait()
+	for _, s := range all {
+		if o := await(t, s.ended); o.FromClient != int64(len(sent)) || o.err != nil {
+			t.Errorf("%+v, %v", o.Stats, o.err)
+		}
+	}
+}
+
+// A panic below Read is its own connection's.
+func TestDrivenPanic(t *testing.T) {
+	r, config := polled(t), tlsConfig(t)
+	other := driven(t, r, config, Limits{})
+	client, user, _ := tlsPairConns(t, config)
+	backend, broker := tcpPair(t)
+	ended := hand(r, &panicAfter{Conn: client, calls: 1}, backend)
+	mustWrite(t, user, []byte("ping"))
+	if o := await(t, ended); o.Reason != "panic" {
+		t.Errorf("%+v, %v", o.Stats, o.err)
+	}
+	broker.Close()
+	mustWrite(t, other.user, []byte("ping"))
+	mustReadFull(t, other.broker, []byte("ping"))
+	other.user.Close()
+	other.broker.Close()
+	await(t, other.ended)
+}
+
+// panicAfter panics in Read after some calls.
+type panicAfter struct {
+	Conn
+	calls int
+}
+
+func (p *panicAfter) NetConn() net.Conn { return p.Conn.(interface{ NetConn() net.Conn }).NetConn() }
+
+func (p *panicAfter) Read(b []byte) (int, error) {
+	if p.calls--; p.calls < 0 {
+		panic("in the engine")
+	}
+	return p.Conn.Read(b)
+}
+
+// What came with the end of the handshake, and lies in TLS's own buffers, is
+// carried although no event tells of it.
+func TestDrivenEarlyBytes(t *testing.T) {
+	r := polled(t)
+	client, user, _ := tlsPairConns(t, tlsConfig(t))
+	backend, broker := tcpPair(t)
+	mustWrite(t, user, []byte("xping"))
+	if _, err := io.ReadFull(client, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	ended := hand(r, client, backend)
+	mustReadFull(t, broker, []byte("ping"))
+	user.Close()
+	broker.Close()
+	await(t, ended)
+}

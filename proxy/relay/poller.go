@@ -1,0 +1,61 @@
+package relay
+
+import (
+	"runtime"
+	"sync"
+)
+
+// A Poller waits for all connections of its relays at once, in a few goroutines:
+// one for each processor that Go uses but one, which is left to handshakes. A
+// connection that idles costs none, and one that carries much costs fewer calls
+// of the system than one with goroutines of its own.
+//
+// The zero value is ready for use. It begins with the first connection, and ends
+// by Close. On systems other than Linux it takes no connection.
+type Poller struct {
+	mu     sync.Mutex
+	loops  []*loop
+	next   int
+	closed bool
+	ended  sync.WaitGroup
+}
+
+// pick returns the loop for another connection, or nil if there is none.
+func (p *Poller) pick() *loop {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	if p.loops == nil {
+		p.loops = []*loop{}
+		for range max(1, runtime.GOMAXPROCS(0)-1) {
+			l, err := newLoop()
+			if err != nil {
+				break // as many as the system has room for; without any, goroutines do it
+			}
+			p.loops = append(p.loops, l)
+			p.ended.Go(l.run)
+		}
+	}
+	if len(p.loops) == 0 {
+		return nil
+	}
+	p.next++
+	return p.loops[p.next%len(p.loops)]
+}
+
+// Close ends the loops. Connections that they still have go on with goroutines.
+func (p *Poller) Close() {
+	p.mu.Lock()
+	p.closed = true
+	loops := p.loops
+	p.mu.Unlock()
+	for _, l := range loops {
+		l.close()
+	}
+	p.ended.Wait()
+}

@@ -1,0 +1,184 @@
+package relay
+
+import (
+	"bytes"
+	"net"
+	"sync"
+)
+
+// Socket is a TCP connection that a [Poller] can wait for. Below a TLS
+// connection it makes the difference between one that costs a goroutine for as
+// long as it lasts and one that does not.
+//
+// Its Read and Write are those of the TCP connection until [Relay.Hand] has it,
+// and again from the first end of either side. In between a loop drives it:
+// nothing waits then, and each method is called by the loop alone. Read returns
+// a temporary [net.Error] where it would wait. Write takes everything: what the
+// system does not take at once is sent later, and the relay reads no more from
+// the other side before that.
+type Socket struct {
+	*net.TCPConn
+	direct direct
+
+	driven  *scratch // of whoever drives it; nil while Read and Write wait
+	in      []byte   // was received, and not read yet
+	drained bool     // the system has no more; the next event says otherwise
+
+	mu   sync.Mutex // guards what follows while no loop drives it
+	out  []byte     // was written, and not sent yet
+	owed int        // payload in out, which the relay has not counted yet
+}
+
+// NewSocket wraps a connection. Use it before anything is laid over it.
+func NewSocket(conn *net.TCPConn) *Socket { return &Socket{TCPConn: conn} }
+
+// withSocket wraps a connection that has nothing below it.
+func withSocket(c Conn) Conn {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		return NewSocket(tcp)
+	}
+	return c
+}
+
+// NetConn returns the connection below. It must not be read from or written to.
+func (s *Socket) NetConn() net.Conn { return s.TCPConn }
+
+// scratch is room for what is under way while a connection is driven. It is
+// shared by all that a loop has, one after the other.
+type scratch struct{ input, payload, output []byte }
+
+// readAtOnce is how much is read from a side, and written to the other in one
+// piece: four TLS records' worth (RFC 8446 §5.1).
+const readAtOnce = 64 << 10
+
+func newScratch() *scratch {
+	return &scratch{input: make([]byte, readAtOnce), payload: make([]byte, readAtOnce), output: make([]byte, 0, readAtOnce+4<<10)}
+}
+
+// wouldBlock is what Read returns where it would wait. TLS implementations take
+// a temporary error for what it is, and go on where they were.
+type wouldBlock struct{}
+
+func (wouldBlock) Error() string   { return "relay: would block" }
+func (wouldBlock) Timeout() bool   { return true }
+func (wouldBlock) Temporary() bool { return true }
+
+var errWouldBlock net.Error = wouldBlock{}
+
+// Read implements [net.Conn].
+func (s *Socket) Read(b []byte) (int, error) {
+	if len(s.in) > 0 {
+		n := copy(b, s.in)
+		s.in = s.in[n:]
+		return n, nil
+	}
+	if s.driven == nil {
+		return s.TCPConn.Read(b)
+	}
+	if s.drained {
+		return 0, errWouldBlock
+	}
+	// TLS asks for a header, and then for the rest of a record. It gets all of
+	// it from here, and the system is asked once for several records.
+	if room := s.driven.input; len(b) < len(room) {
+		n, err := s.receive(room)
+		s.in = room[:n]
+		if n > 0 {
+			n = copy(b, s.in)
+			s.in = s.in[n:]
+		}
+		return n, err
+	}
+	return s.receive(b)
+}
+
+// receive reads what is there. Less than there is room for is all.
+func (s *Socket) receive(b []byte) (int, error) {
+	n, err := s.tryRead(b)
+	if n < len(b) {
+		s.drained = true
+	}
+	return n, err
+}
+
+// Write implements [net.Conn].
+func (s *Socket) Write(b []byte) (int, error) {
+	if s.driven != nil {
+		if len(s.out) == 0 {
+			s.out = s.driven.output[:0]
+		}
+		s.out = append(s.out, b...)
+		return len(b), nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.settleLocked(); err != nil {
+		return 0, err
+	}
+	return s.TCPConn.Write(b)
+}
+
+// CloseWrite sends what is left, and the end of the stream behind it.
+func (s *Socket) CloseWrite() error {
+	s.mu.Lock()
+	err := s.settleLocked()
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.TCPConn.CloseWrite()
+}
+
+// settle waits until what the loop left is sent, and returns the payload that it
+// was.
+func (s *Socket) settle() (payload int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.settleLocked(); err != nil {
+		return 0, err
+	}
+	payload, s.owed = s.owed, 0
+	return payload, nil
+}
+
+func (s *Socket) settleLocked() error {
+	for len(s.out) > 0 {
+		n, err := s.TCPConn.Write(s.out)
+		s.out = s.out[n:]
+		if err != nil {
+			return err
+		}
+	}
+	s.out = nil
+	return nil
+}
+
+// park moves what is under way out of the scratch room, which others need.
+func (s *Socket) park() {
+	if len(s.in) > 0 && aliases(s.in, s.driven.input) {
+		s.in = bytes.Clone(s.in)
+	}
+	if len(s.out) > 0 && aliases(s.out, s.driven.output) {
+		s.out = bytes.Clone(s.out)
+	}
+}
+
+// aliases says whether a slice lies in room, to whose end it then reaches.
+func aliases(b, room []byte) bool {
+	return cap(b) > 0 && cap(room) > 0 && &b[:cap(b)][cap(b)-1] == &room[:cap(room)][cap(room)-1]
+}
+
+// socketOf finds the Socket that conn is, or lies over.
+func socketOf(conn net.Conn) *Socket {
+	for conn != nil {
+		switch c := conn.(type) {
+		case *Socket:
+			return c
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		default:
+			return nil
+		}
+	}
+	return nil
+}
