@@ -42,7 +42,7 @@ func (s *Server) listen(r *route, open opener) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{server: s, socket: socket, settingUp: make(map[*connection]struct{})}
+	l := &listener{server: s, socket: socket, relay: relay.Relay{Poller: &s.poller}, settingUp: make(map[*connection]struct{})}
 	l.running, l.cut = context.WithCancel(context.Background())
 	l.route.Store(r)
 	return l, nil
@@ -79,6 +79,9 @@ func (l *listener) accept() {
 
 // open starts the first life of a connection: its set-up.
 func (l *listener) open(socket net.Conn) {
+	if tcp, ok := socket.(*net.TCPConn); ok {
+		socket = relay.NewSocket(tcp)
+	}
 	c := newConnection(l, l.route.Load(), socket)
 	l.mu.Lock()
 	l.settingUp[c] = struct{}{}

@@ -27,6 +27,7 @@ import (
 	"github.com/suitegate/suitegate/proxy/limits"
 	"github.com/suitegate/suitegate/proxy/metrics"
 	"github.com/suitegate/suitegate/proxy/prove"
+	"github.com/suitegate/suitegate/proxy/relay"
 	"github.com/suitegate/suitegate/proxy/shadow"
 )
 
@@ -65,6 +66,7 @@ type Server struct {
 	Replacing bool
 
 	gate      limits.Gate  // to the processor, for the handshakes of all listeners
+	poller    relay.Poller // of the connections of all listeners
 	lingering atomic.Int64 // refused connections that wait for their alert to arrive
 
 	built func(*generation) // called in tests with what is to be proved; nil otherwise
@@ -383,6 +385,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		_ = s.current.close() // stops maintenance; what it may have to say changes nothing now
 		s.current = nil
 	}
+	s.poller.Close()
 	if cut > 0 {
 		return fmt.Errorf("proxy: %d connections had to be ended: %w", cut, ctx.Err())
 	}

@@ -57,6 +57,16 @@ func (g *guard) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Cool has what lies below let go of memory that it needs for traffic alone, if
+// it can. No other method may run meanwhile.
+func (g *guard) Cool() { cool(g.Conn) }
+
+func cool(c Conn) {
+	if c, ok := c.(interface{ Cool() }); ok {
+		c.Cool()
+	}
+}
+
 // recognise reads once, with p for a buffer, and judges what has come.
 func (g *guard) recognise(p []byte) error {
 	n, err := g.Conn.Read(p)

@@ -42,6 +42,9 @@ func (o *overhearer) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Cool is that of [Guard]'s.
+func (o *overhearer) Cool() { cool(o.Conn) }
+
 // lasting says that nothing comes behind an error.
 func lasting(err error) bool {
 	if err == nil {
