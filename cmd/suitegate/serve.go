@@ -26,6 +26,7 @@ type serveCommand struct {
 func (s *serveCommand) Run(out *console) error {
 	relaxTimers()
 	addProcessor()
+	defer keepSlack()()
 	// From here on no signal kills the process: one that comes while the
 	// gateway starts waits until it has.
 	signals := make(chan os.Signal, 4)

@@ -173,9 +173,10 @@ func (l *loop) take(s *session) bool {
 			return false
 		}
 	}
+	s.client.socket.atOnce, s.backend.socket.atOnce = leastAtOnce, leastAtOnce
 	s.drive(room)
 	s.client.socket.drained = true
-	well := s.carryNow(&s.client, &s.backend)
+	well := l.carry(&s.client, 0)
 	cool(s.client.conn)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -272,7 +273,8 @@ func (l *loop) handle(e *unix.EpollEvent) {
 	}
 }
 
-// carry does what events of p ask for, and reports whether all is well.
+// carry does what events of p ask for, and reports whether all is well. Without
+// any it carries what TLS has of p.
 func (l *loop) carry(p *peer, events uint32) (well bool) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -290,6 +292,8 @@ func (l *loop) carry(p *peer, events uint32) (well bool) {
 		}
 	}
 	switch {
+	case events == 0:
+		return p.session.carryNow(p, p.other)
 	case events&(unix.EPOLLIN|failure) == 0:
 		return true
 	case len(p.other.socket.out) > 0:
@@ -384,24 +388,28 @@ func (s *session) carryNow(src, dst *peer) bool {
 			return false
 		}
 		if errors.Is(err, errWouldBlock) {
-			return true
+			return true // dst may have been slow, and has what there was
 		}
 		if err != nil {
 			src.readErr = err
 			return false
 		}
 	}
+	src.socket.atOnce = leastAtOnce
 	src.socket.park()
 	return true
 }
 
 // fill reads as much of what src has as there is room for.
 func (s *session) fill(src *peer) (n int, err error) {
-	room := src.socket.driven.payload
+	room := src.socket.driven.payload[:src.socket.atOnce]
 	for n < len(room) && err == nil {
 		var more int
 		more, err = src.conn.Read(room[n:])
 		n += more
+	}
+	if n == len(room) {
+		src.socket.atOnce = min(2*n, mostAtOnce)
 	}
 	return n, err
 }

@@ -23,6 +23,7 @@ type Socket struct {
 	driven  *scratch // of whoever drives it; nil while Read and Write wait
 	in      []byte   // was received, and not read yet
 	drained bool     // the system has no more; the next event says otherwise
+	atOnce  int      // how much is received in one call
 
 	mu   sync.Mutex // guards what follows while no loop drives it
 	out  []byte     // was written, and not sent yet
@@ -47,12 +48,16 @@ func (s *Socket) NetConn() net.Conn { return s.TCPConn }
 // shared by all that a loop has, one after the other.
 type scratch struct{ input, payload, output []byte }
 
-// readAtOnce is how much is read from a side, and written to the other in one
-// piece: four TLS records' worth (RFC 8446 §5.1).
-const readAtOnce = 64 << 10
+// How much is read from a side, and written to the other in one piece: from one
+// TLS record's worth (RFC 8446 §5.1) to four. It grows with what comes, and falls
+// back when the other side does not take it, for that is what is held meanwhile.
+const (
+	leastAtOnce = 16 << 10
+	mostAtOnce  = 64 << 10
+)
 
 func newScratch() *scratch {
-	return &scratch{input: make([]byte, readAtOnce), payload: make([]byte, readAtOnce), output: make([]byte, 0, readAtOnce+4<<10)}
+	return &scratch{input: make([]byte, mostAtOnce), payload: make([]byte, mostAtOnce), output: make([]byte, 0, mostAtOnce+4<<10)}
 }
 
 // wouldBlock is what Read returns where it would wait. TLS implementations take
@@ -80,7 +85,7 @@ func (s *Socket) Read(b []byte) (int, error) {
 	}
 	// TLS asks for a header, and then for the rest of a record. It gets all of
 	// it from here, and the system is asked once for several records.
-	if room := s.driven.input; len(b) < len(room) {
+	if room := s.driven.input[:s.atOnce]; len(b) < len(room) {
 		n, err := s.receive(room)
 		s.in = room[:n]
 		if n > 0 {
