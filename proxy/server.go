@@ -228,6 +228,7 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	s.sampling.setLimit(next.config.Log.RefusalsPerMinute)
 	if previous == nil {
 		s.begun = s.loaded
+		s.poller.Open()
 		s.Metrics.Built(s.Version)
 		s.Metrics.ServeReady(func() bool { return s.ready() == nil })
 	}

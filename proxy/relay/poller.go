@@ -10,14 +10,37 @@ import (
 // connection that idles costs none, and one that carries much costs fewer calls
 // of the system than one with goroutines of its own.
 //
-// The zero value is ready for use. It begins with the first connection, and ends
-// by Close. On systems other than Linux it takes no connection.
+// The zero value is ready for use. It begins by Open, or with the first connection,
+// and ends by Close. On systems other than Linux it takes no connection.
 type Poller struct {
 	mu     sync.Mutex
 	loops  []*loop
 	next   int
 	closed bool
 	ended  sync.WaitGroup
+}
+
+// Open begins, so that what it needs of the system is there before anything else
+// needs much.
+func (p *Poller) Open() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.openLocked()
+}
+
+func (p *Poller) openLocked() {
+	if p.loops != nil || p.closed {
+		return
+	}
+	p.loops = []*loop{}
+	for range max(1, runtime.GOMAXPROCS(0)-1) {
+		l, err := newLoop()
+		if err != nil {
+			return // with those that there are; without any, goroutines do it
+		}
+		p.loops = append(p.loops, l)
+		p.ended.Go(l.run)
+	}
 }
 
 // pick returns the loop for another connection, or nil if there is none.
@@ -27,21 +50,8 @@ func (p *Poller) pick() *loop {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return nil
-	}
-	if p.loops == nil {
-		p.loops = []*loop{}
-		for range max(1, runtime.GOMAXPROCS(0)-1) {
-			l, err := newLoop()
-			if err != nil {
-				break // as many as the system has room for; without any, goroutines do it
-			}
-			p.loops = append(p.loops, l)
-			p.ended.Go(l.run)
-		}
-	}
-	if len(p.loops) == 0 {
+	p.openLocked()
+	if p.closed || len(p.loops) == 0 {
 		return nil
 	}
 	p.next++

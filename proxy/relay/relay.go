@@ -4,9 +4,12 @@
 // It is the second life of a connection. Set-up (accept, TLS, first bytes,
 // dial) is over when [Relay.Hand] takes both sides; nobody else touches them
 // from then on. Hand never blocks, so that the goroutine which set the
-// connection up can end, and nothing in the interface says that the relay has
-// a goroutine for each connection. This implementation, which works on every
-// system, has two.
+// connection up can end.
+//
+// With a [Poller], on Linux, a connection whose two sides are open and well has no
+// goroutine and no buffer while nothing comes; a few loops carry for all. From
+// the first end, and elsewhere from the beginning, it has two goroutines, which
+// know everything that follows.
 //
 // # How a connection ends
 //
