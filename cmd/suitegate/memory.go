@@ -20,27 +20,40 @@ const (
 	// would do little else while clients connect.
 	leastSlack, mostSlack = 25, 200 // percent of what lives
 
-	slackInterval = time.Second
+	memoryInterval = time.Second
+
+	// What was needed while connections were made is not given back by itself: it
+	// is kept for the next garbage. After so many looks, between which no more than
+	// so much was allocated, nobody is making any.
+	quietLooks = 3
+	quietBytes = 512 << 10
+
+	// worthReleasing is how much must have been allocated since the last time.
+	worthReleasing = 4 << 20
 )
 
-// keepSlack has garbage collected when there is a certain amount of it, until it
-// is stopped. The environment variable GOGC, Go's own, switches that off.
-func keepSlack() (stop func()) {
+// keepLight has garbage collected when there is a certain amount of it, and gives
+// memory back when nothing happens, until it is stopped. The environment variable
+// GOGC, Go's own, switches that off.
+func keepLight() (stop func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var keeping sync.WaitGroup
 	keeping.Go(func() {
-		ticker := time.NewTicker(slackInterval)
+		ticker := time.NewTicker(memoryInterval)
 		defer ticker.Stop()
-		sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-		for now := 100; ; {
+		k := keeper{percent: 100}
+		sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+		for {
 			metrics.Read(sample)
-			// Changing it stops the program for a moment.
-			if next := slackFor(sample[0].Value.Uint64()); next*5 < now*4 || next*4 > now*5 {
-				debug.SetGCPercent(next)
-				now = next
+			percent, release := k.look(sample[0].Value.Uint64(), sample[1].Value.Uint64())
+			if percent != 0 {
+				debug.SetGCPercent(percent)
+			}
+			if release {
+				debug.FreeOSMemory()
 			}
 			select {
 			case <-ctx.Done():
@@ -53,6 +66,33 @@ func keepSlack() (stop func()) {
 		cancel()
 		keeping.Wait()
 	}
+}
+
+// keeper decides what to do about memory.
+type keeper struct {
+	percent   int    // of garbage, as it was last set
+	allocated uint64 // in all, at the last look
+	released  uint64 // in all, when memory was last given back
+	quiet     int    // looks since when nothing much was allocated
+}
+
+// look is told how many bytes live, and how many were ever allocated. It returns
+// another percentage, or 0, and whether to give memory back.
+func (k *keeper) look(live, allocated uint64) (percent int, release bool) {
+	// Changing it stops the program for a moment.
+	if next := slackFor(live); next*5 < k.percent*4 || next*4 > k.percent*5 {
+		k.percent, percent = next, next
+	}
+	k.quiet++
+	if allocated-k.allocated > quietBytes {
+		k.quiet = 0
+	}
+	k.allocated = allocated
+	if k.quiet < quietLooks || allocated-k.released < worthReleasing {
+		return percent, false
+	}
+	k.released, k.quiet = allocated, 0
+	return percent, true
 }
 
 // slackFor is the share for so many bytes that live.

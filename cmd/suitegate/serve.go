@@ -26,7 +26,7 @@ type serveCommand struct {
 func (s *serveCommand) Run(out *console) error {
 	relaxTimers()
 	addProcessor()
-	defer keepSlack()()
+	defer keepLight()()
 	// From here on no signal kills the process: one that comes while the
 	// gateway starts waits until it has.
 	signals := make(chan os.Signal, 4)

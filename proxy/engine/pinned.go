@@ -66,6 +66,12 @@ func (c *pinnedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// forget lets go of what only the handshake needed.
+func (c *pinnedConn) forget() {
+	c.exact.forget()
+	c.choice.Offered = nil
+}
+
 // suitePicked gives the suiteOrder back. Everything happens on the goroutine
 // of the handshake, so release needs no lock.
 func (c *pinnedConn) suitePicked() {

@@ -144,7 +144,7 @@ type standardConn struct {
 func (c *standardConn) NetConn() net.Conn { return c.below.Conn }
 
 func (c *standardConn) HandshakeContext(ctx context.Context) error {
-	defer c.below.exact.forget()
+	defer c.below.forget()
 	if c.below.choice.Version != tls.VersionTLS13 {
 		return c.Conn.HandshakeContext(ctx)
 	}
