@@ -34,8 +34,7 @@ type loop struct {
 	wakes int // eventfd(2); slot 0
 
 	events [64]unix.EpollEvent
-	ready  int   // of events
-	failed error // of the last look at them
+	ready  int // of events
 	now    time.Time
 	warm   []*session // that may have grown buffers
 	coolAt time.Time  // when to look at these; zero if there are none
