@@ -14,6 +14,7 @@ type config struct {
 	Audit        map[string]string         `yaml:"audit,omitempty"`
 	Hardening    map[string]any            `yaml:"hardening,omitempty"`
 	Log          map[string]any            `yaml:"log,omitempty"`
+	Prove        map[string]string         `yaml:"prove"`
 	Storage      string                    `yaml:"-"`
 	Redis        string                    `yaml:"-"`       // address, instead of Storage
 	Where        any                       `yaml:"storage"` // made of the two
@@ -75,6 +76,10 @@ func (c config) write(t *testing.T, file string) {
 	t.Helper()
 	if c.Admin == nil {
 		c.Admin = map[string]string{"address": "127.0.0.1:0"}
+	}
+	if c.Prove == nil {
+		// Built with the race detector, each start would take seconds for it.
+		c.Prove = map[string]string{"mode": "off"}
 	}
 	if c.Storage == "" {
 		c.Storage = filepath.Dir(file)

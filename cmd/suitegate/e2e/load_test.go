@@ -138,6 +138,7 @@ func loadedConfig(t *testing.T, broker string) config {
 	t.Helper()
 	c := echoConfig(t)
 	c.Admin = map[string]string{"address": "127.0.0.1:0", "socket": filepath.Join(t.TempDir(), "admin.sock")}
+	c.Prove = map[string]string{"mode": "enforce"}
 	c.Upstreams["rabbit"] = upstreamConfig{Nodes: []string{broker}}
 	c.Listeners = append(c.Listeners, listenerConfig{Name: "amqps", Address: loopback(freePorts.next()), Protocol: "amqp", Policy: "rabbitmq", Upstream: "rabbit"})
 	return c
