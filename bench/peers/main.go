@@ -38,7 +38,7 @@ type options struct {
 	Keep      bool          `help:"Write them to a new folder of bench/results, and the newest table to bench/README.md. Takes no --scenarios."`
 	Compare   bool          `default:"true" negatable:"" help:"Compare with the last kept results; exit 1 where suitegate's ratios have grown."`
 	Profile   string        `placeholder:"DIR" help:"Write a profile of suitegate's processor time in the first round of each scenario there. It costs some."`
-	Short     bool          `help:"Seconds of some scenarios, to see that it runs; exit 1 where suitegate takes more than twice what HAProxy does in every round."`
+	Short     bool          `help:"Seconds of some scenarios, to see that it runs; exit 1 where suitegate takes more than three times what HAProxy does in every round."`
 }
 
 const (
@@ -276,7 +276,7 @@ func (b *bench) judge(results *Results) error {
 
 // collapse is the ratio to HAProxy from which on something has gone wrong that no
 // noise explains.
-const collapse = 2
+const collapse = 3
 
 // collapsed says where suitegate's costs are out of all proportion in every round:
 // the tests of other packages, or other guests of the machine, spoil one easily.

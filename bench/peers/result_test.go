@@ -117,12 +117,12 @@ func TestCollapsed(t *testing.T) {
 		t.Error(err)
 	}
 	ratio := r.Scenarios[0].Metrics[0].Rows[0].Ratio
-	*ratio = Spread{Median: 2.5, Min: 1.9, Max: 3}
+	*ratio = Spread{Median: 3.5, Min: 2.9, Max: 4}
 	if err := collapsed(r); err != nil {
 		t.Error("one round is enough: ", err)
 	}
-	ratio.Min = 2.1
-	if err := collapsed(r); err == nil || !strings.Contains(err.Error(), "handshake/one: CPU is ×2.10") {
+	ratio.Min = 3.1
+	if err := collapsed(r); err == nil || !strings.Contains(err.Error(), "handshake/one: CPU is ×3.10") {
 		t.Error(err)
 	}
 	alone := &Results{Scenarios: r.Scenarios[1:]}
