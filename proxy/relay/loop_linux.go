@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,10 +27,14 @@ const (
 // the connection to goroutines of its own, which know how to end it.
 type loop struct {
 	*scratch
-	fd    int // epoll(7)
+	fd    int      // epoll(7)
+	file  *os.File // of fd, which makes Go's own poller wait for it
+	raw   syscall.RawConn
+	poll  func(uintptr) bool
 	wakes int // eventfd(2); slot 0
 
 	events [64]unix.EpollEvent
+	ready  int // of events
 	now    time.Time
 	warm   []*session // that may have grown buffers
 	coolAt time.Time  // when to look at these; zero if there are none
@@ -48,40 +53,55 @@ func newLoop() (*loop, error) {
 		return nil, fmt.Errorf("relay: %w", os.NewSyscallError("epoll_create1", err))
 	}
 	l := &loop{scratch: newScratch(), fd: fd, wakes: -1, slots: make([]*peer, 1), ages: make([]int32, 1)}
-	if l.wakes, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		err = os.NewSyscallError("eventfd", err)
-	} else if err = unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, l.wakes, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
-		err = os.NewSyscallError("epoll_ctl", err)
-	}
-	if err != nil {
+	l.poll = l.look
+	if err := l.open(); err != nil {
 		l.closeFiles()
 		return nil, fmt.Errorf("relay: %w", err)
 	}
 	return l, nil
 }
 
+func (l *loop) open() (err error) {
+	if l.wakes, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return os.NewSyscallError("eventfd", err)
+	}
+	if err := unix.EpollCtl(l.fd, unix.EPOLL_CTL_ADD, l.wakes, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
+		return os.NewSyscallError("epoll_ctl", err)
+	}
+	if err := unix.SetNonblock(l.fd, true); err != nil { // or os would not have it waited for
+		return os.NewSyscallError("fcntl", err)
+	}
+	l.file = os.NewFile(uintptr(l.fd), "epoll")
+	if err := l.file.SetReadDeadline(time.Time{}); err != nil { // it is not
+		return err
+	}
+	l.raw, err = l.file.SyscallConn()
+	return err
+}
+
 func (l *loop) closeFiles() {
-	_ = unix.Close(l.fd) // nothing is written there
+	if l.file != nil {
+		_ = l.file.Close() // nothing is written there
+	} else {
+		_ = unix.Close(l.fd)
+	}
 	if l.wakes >= 0 {
 		_ = unix.Close(l.wakes)
 	}
 }
 
-// run carries until the loop is closed. It waits in the system, on a thread of
-// its own: Go's poller would be asked, then look itself, and be asked again.
+// run carries until the loop is closed.
 func (l *loop) run() {
 	defer l.closeFiles()
 	for {
-		ready, err := unix.EpollWait(l.fd, l.events[:], l.patience())
-		if err != nil {
-			ready = 0 // interrupted: there is no other error that a valid call has
-		}
+		err := l.raw.Read(l.poll)
 		l.now = time.Now()
-		for i := range ready {
-			l.handle(&l.events[i])
-		}
-		if !l.coolAt.IsZero() && !l.now.Before(l.coolAt) {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			l.cool()
+			continue
+		}
+		for i := range l.ready {
+			l.handle(&l.events[i])
 		}
 		if l.letGo() {
 			return
@@ -89,13 +109,14 @@ func (l *loop) run() {
 	}
 }
 
-// patience is how long to wait for events, in milliseconds: until it is time to
-// look at the warm sessions, or for ever.
-func (l *loop) patience() int {
-	if l.coolAt.IsZero() {
-		return -1
+// look is called when there may be events, and reports whether there are.
+func (l *loop) look(uintptr) bool {
+	var err error
+	l.ready, err = unix.EpollWait(l.fd, l.events[:], 0)
+	if err != nil {
+		l.ready = 0 // interrupted: there is no other error that a valid call has
 	}
-	return max(0, int(l.coolAt.Sub(l.now).Milliseconds())+1)
+	return l.ready > 0
 }
 
 // wake has the loop look at what was released, or that it is closed.
@@ -246,7 +267,7 @@ func (l *loop) handle(e *unix.EpollEvent) {
 		s.warm = true
 		l.warm = append(l.warm, s)
 		if l.coolAt.IsZero() {
-			l.coolAt = l.now.Add(coolAfter)
+			l.coolLater()
 		}
 	}
 }
@@ -320,6 +341,12 @@ func (s *session) noteFirst() {
 	}
 }
 
+// coolLater sets the time to look at the warm sessions.
+func (l *loop) coolLater() {
+	l.coolAt = l.now.Add(coolAfter)
+	_ = l.file.SetReadDeadline(l.coolAt) // it can be waited for: open has seen to that
+}
+
 // cool has the sessions that have fallen silent let go of their buffers.
 func (l *loop) cool() {
 	still := l.warm[:0]
@@ -339,8 +366,10 @@ func (l *loop) cool() {
 	clear(l.warm[len(still):])
 	l.warm, l.coolAt = still, time.Time{}
 	if len(l.warm) > 0 {
-		l.coolAt = l.now.Add(coolAfter)
+		l.coolLater()
+		return
 	}
+	_ = l.file.SetReadDeadline(time.Time{})
 }
 
 // carryNow carries what src has, as long as dst takes it, and reports whether
