@@ -64,7 +64,7 @@ var stompBroker = sync.OnceValue(func() string {
 	if err != nil {
 		panic(err)
 	}
-	go (&stompserver.Server{Authenticator: onlyGuest{}, Log: silent{}}).Serve(l)
+	go (&stompserver.Server{Authenticator: onlyGuest{}, Log: SilentSTOMP{}}).Serve(l)
 	return l.Addr().String()
 })
 

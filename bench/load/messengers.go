@@ -118,7 +118,7 @@ type stompMessenger struct {
 // nothing to other brokers.
 func openSTOMP(conn secureConn, options *MessageOptions, name string, mail *mailbox) (messenger, error) {
 	client, err := stomp.Connect(conn, stomp.ConnOpt.Login(options.User, options.Password), stomp.ConnOpt.Host("/"), stomp.ConnOpt.HeartBeat(0, 0),
-		stomp.ConnOpt.Logger(silent{}))
+		stomp.ConnOpt.Logger(SilentSTOMP{}))
 	if err != nil {
 		return nil, err
 	}
@@ -146,15 +146,15 @@ func (m *stompMessenger) publish(body []byte) error {
 
 func (m *stompMessenger) close() { _ = m.conn.MustDisconnect() } // without waiting for a receipt
 
-// silent is a logger for go-stomp, which otherwise writes of each connection that
-// ends to standard error. What matters comes as an error.
-type silent struct{}
+// SilentSTOMP is a logger for go-stomp's clients and server, which otherwise write
+// of each connection that ends to standard error. What matters comes as an error.
+type SilentSTOMP struct{}
 
-func (silent) Debugf(string, ...any)   {}
-func (silent) Infof(string, ...any)    {}
-func (silent) Warningf(string, ...any) {}
-func (silent) Errorf(string, ...any)   {}
-func (silent) Debug(string)            {}
-func (silent) Info(string)             {}
-func (silent) Warning(string)          {}
-func (silent) Error(string)            {}
+func (SilentSTOMP) Debugf(string, ...any)   {}
+func (SilentSTOMP) Infof(string, ...any)    {}
+func (SilentSTOMP) Warningf(string, ...any) {}
+func (SilentSTOMP) Errorf(string, ...any)   {}
+func (SilentSTOMP) Debug(string)            {}
+func (SilentSTOMP) Info(string)             {}
+func (SilentSTOMP) Warning(string)          {}
+func (SilentSTOMP) Error(string)            {}

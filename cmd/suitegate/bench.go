@@ -86,6 +86,24 @@ func (b *benchTarget) target() (load.Target, error) {
 	return t, nil
 }
 
+// report prints a result, with text first if it is for people. That connections
+// failed is an error.
+func (b *benchTarget) report(out *console, result any, failed int64, errs []load.ErrorCount, usage load.Usage, text func()) error {
+	if b.JSON {
+		if err := out.json(result); err != nil {
+			return err
+		}
+	} else {
+		text()
+		printErrors(out, errs)
+		printUsage(out, usage)
+	}
+	if failed > 0 {
+		return fmt.Errorf("%s failed: %s", count(int(failed), "connection"), errs[0].Cause)
+	}
+	return nil
+}
+
 // untilSignal is a context that SIGINT and SIGTERM end: what was measured until
 // then is printed.
 func untilSignal() (context.Context, context.CancelFunc) {

@@ -39,19 +39,9 @@ func (b *benchMessagesCommand) Run(out *console) error {
 	if err != nil {
 		return err
 	}
-	if b.JSON {
-		if err := out.json(result); err != nil {
-			return err
-		}
-	} else {
+	return b.report(out, result, result.Failed, result.Errors, result.Usage, func() {
 		out.printf("%s of %s by %s in %.1f s, %.1f a second\n", count(int(result.Messages), b.Protocol+" message"), count(result.Size, "byte"),
 			count(result.Connections, "connection"), result.Seconds, result.PerSecond)
 		latencyTable(out, namedLatency{"message", result.Latency})
-		printErrors(out, result.Errors)
-		printUsage(out, result.Usage)
-	}
-	if result.Failed > 0 {
-		return fmt.Errorf("%s failed: %s", count(int(result.Failed), "connection"), result.Errors[0].Cause)
-	}
-	return nil
+	})
 }

@@ -45,11 +45,7 @@ func (b *benchRelayCommand) bulk(out *console, target load.Target) error {
 	if err != nil {
 		return err
 	}
-	if b.JSON {
-		if err := out.json(result); err != nil {
-			return err
-		}
-	} else {
+	return b.report(out, result, result.Failed, result.Errors, result.Usage, func() {
 		for _, way := range []struct {
 			name string
 			flow *load.Flow
@@ -59,13 +55,7 @@ func (b *benchRelayCommand) bulk(out *console, target load.Target) error {
 					count(way.flow.Connections, "connection"), float64(way.flow.Bytes)/1e6, result.Seconds)
 			}
 		}
-		printErrors(out, result.Errors)
-		printUsage(out, result.Usage)
-	}
-	if result.Failed > 0 {
-		return fmt.Errorf("%s failed: %s", count(int(result.Failed), "connection"), result.Errors[0].Cause)
-	}
-	return nil
+	})
 }
 
 func (b *benchRelayCommand) roundTrips(out *console, target load.Target) error {
@@ -80,21 +70,11 @@ func (b *benchRelayCommand) roundTrips(out *console, target load.Target) error {
 	if err != nil {
 		return err
 	}
-	if b.JSON {
-		if err := out.json(result); err != nil {
-			return err
-		}
-	} else {
+	return b.report(out, result, result.Failed, result.Errors, result.Usage, func() {
 		out.printf("%s of %s by %s in %.1f s, %.1f a second\n", count(int(result.RoundTrips), "round trip"), count(result.Frame, "byte"),
 			count(result.Connections, "connection"), result.Seconds, result.PerSecond)
 		latencyTable(out, namedLatency{"round trip", result.Latency})
-		printErrors(out, result.Errors)
-		printUsage(out, result.Usage)
-	}
-	if result.Failed > 0 {
-		return fmt.Errorf("%s failed: %s", count(int(result.Failed), "connection"), result.Errors[0].Cause)
-	}
-	return nil
+	})
 }
 
 type benchBackendCommand struct {

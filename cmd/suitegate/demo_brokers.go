@@ -14,6 +14,8 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 	"github.com/mochi-mqtt/server/v2/listeners"
+
+	"github.com/suitegate/suitegate/bench/load"
 )
 
 // embeddedBrokers are an MQTT and a STOMP broker in this process, on loopback
@@ -34,7 +36,7 @@ func startBrokers() (*embeddedBrokers, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("MQTT broker: %w", err), stomp.Close())
 	}
-	server := &stompserver.Server{Log: silent{}}
+	server := &stompserver.Server{Log: load.SilentSTOMP{}}
 	// Serve returns only with the process. Closing its listener ends the part
 	// of it that holds a port.
 	go server.Serve(stomp)
@@ -73,19 +75,6 @@ func startMQTT() (*mqtt.Server, string, error) {
 func (b *embeddedBrokers) Close() error {
 	return errors.Join(b.mqtt.Close(), b.stomp.Close())
 }
-
-// silent is a stomp.Logger for a broker whose every connection the gateway
-// logs already.
-type silent struct{}
-
-func (silent) Debugf(string, ...any)   {}
-func (silent) Infof(string, ...any)    {}
-func (silent) Warningf(string, ...any) {}
-func (silent) Errorf(string, ...any)   {}
-func (silent) Debug(string)            {}
-func (silent) Info(string)             {}
-func (silent) Warning(string)          {}
-func (silent) Error(string)            {}
 
 // probeTimeout is enough for a broker on this host to say who it is.
 const probeTimeout = time.Second

@@ -167,7 +167,7 @@ func (l *loop) letGo() (closed bool) {
 func (l *loop) take(s *session) bool {
 	room := scratches.Get().(*scratch)
 	defer scratches.Put(room)
-	for _, p := range []*peer{&s.client, &s.backend} {
+	for _, p := range s.sides() {
 		if p.socket.open() != nil {
 			return false
 		}
@@ -196,7 +196,7 @@ var scratches = sync.Pool{New: func() any { return newScratch() }}
 
 // drive changes whose scratch room both sides use; nil has them wait again.
 func (s *session) drive(room *scratch) {
-	for _, p := range []*peer{&s.client, &s.backend} {
+	for _, p := range s.sides() {
 		if p.socket.driven != nil {
 			p.socket.park()
 		}
@@ -256,7 +256,7 @@ func (l *loop) handle(e *unix.EpollEvent) {
 		l.leave(s)
 		return
 	}
-	for _, p := range []*peer{&s.client, &s.backend} {
+	for _, p := range s.sides() {
 		if want := p.wanted(); want != p.watched {
 			p.watched = want
 			l.control(unix.EPOLL_CTL_MOD, p)
@@ -312,7 +312,7 @@ func (l *loop) leave(s *session) {
 		return
 	}
 	l.mu.Lock()
-	for _, p := range []*peer{&s.client, &s.backend} {
+	for _, p := range s.sides() {
 		l.control(unix.EPOLL_CTL_DEL, p)
 		l.slots[p.slot] = nil
 		l.free = append(l.free, p.slot)
@@ -331,7 +331,7 @@ func (s *session) noteFirst() {
 	if s.final != nil {
 		return
 	}
-	for _, p := range []*peer{&s.client, &s.backend} {
+	for _, p := range s.sides() {
 		switch {
 		case p.writeErr != nil:
 			s.first = p.other

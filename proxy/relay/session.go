@@ -86,6 +86,8 @@ func newSession(r *Relay, client, backend Conn, options Options, done func(Stats
 	return s
 }
 
+func (s *session) sides() [2]*peer { return [2]*peer{&s.client, &s.backend} }
+
 // lowest follows NetConn down to the connection that the system knows.
 func lowest(c net.Conn) net.Conn {
 	for {
@@ -385,7 +387,7 @@ func (s *session) leave() {
 	}
 	s.mu.Unlock()
 
-	for _, p := range []*peer{&s.client, &s.backend} {
+	for _, p := range s.sides() {
 		// Whatever TLS had to say was said by CloseWrite. With the lowest
 		// connection closed first, Close only lets go of what lies above.
 		p.raw.Close()
