@@ -90,7 +90,9 @@ func (l *listener) open(socket net.Conn) {
 	}
 	l.mu.Unlock()
 
-	l.setting.Go(func() {
+	l.setting.Add(1)
+	l.server.crew.do(func() {
+		defer l.setting.Done()
 		defer func() {
 			l.mu.Lock()
 			delete(l.settingUp, c)

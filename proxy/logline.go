@@ -72,7 +72,18 @@ func (c *connection) end(stats relay.Stats, err error) {
 		attrs = append(attrs, slog.String("error", err.Error()))
 		attrs = append(attrs, offered(c.hello, err)...)
 	}
-	server.log().LogAttrs(context.Background(), level, "connection", attrs...)
+	server.logConnection(level, attrs)
+}
+
+// logConnection logs without asking where in the program it stands, which a Logger
+// does for every line although nobody wants to know.
+func (s *Server) logConnection(level slog.Level, attrs []slog.Attr) {
+	handler := s.log().Handler()
+	if ctx := context.Background(); handler.Enabled(ctx, level) {
+		record := slog.NewRecord(time.Now(), level, "connection", 0)
+		record.AddAttrs(attrs...)
+		_ = handler.Handle(ctx, record) // a Logger would ignore it, too
+	}
 }
 
 // unremarkable are the reasons to end before a broker was reached that say

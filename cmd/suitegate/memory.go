@@ -13,12 +13,12 @@ const (
 	// slackBytes is how much garbage there may be before it is collected. As a
 	// share of what lives, as Go has it by itself, it would be as much again: with
 	// thousands of idle connections that is what most of the memory would be.
-	slackBytes = 12 << 20
+	slackBytes = 24 << 20
 
 	// Between these the share is kept. Collecting costs as much as there is to
 	// look through: with less than the least, a gateway with very many connections
 	// would do little else while clients connect.
-	leastSlack, mostSlack = 25, 200 // percent of what lives
+	leastSlack, mostSlack = 25, 800 // percent of what lives
 
 	memoryInterval = time.Second
 

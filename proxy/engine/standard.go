@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -59,10 +60,15 @@ func NewStandard(config Config) *Standard {
 func (s *Standard) Name() string { return "crypto/tls" }
 
 // Serves says whether crypto/tls implements a cipher suite.
-func (s *Standard) Serves(suite uint16) bool {
-	is := func(c *tls.CipherSuite) bool { return c.ID == suite }
-	return slices.ContainsFunc(tls.CipherSuites(), is) || slices.ContainsFunc(tls.InsecureCipherSuites(), is)
-}
+func (s *Standard) Serves(suite uint16) bool { return slices.Contains(standardSuites(), suite) }
+
+// standardSuites are those of crypto/tls, which makes new lists of them each time.
+var standardSuites = sync.OnceValue(func() (ids []uint16) {
+	for _, c := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		ids = append(ids, c.ID)
+	}
+	return ids
+})
 
 // SetTicketKeys implements [Engine].
 func (s *Standard) SetTicketKeys(keys [][32]byte) { s.tickets.SetSessionTicketKeys(keys) }

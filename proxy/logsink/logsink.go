@@ -20,6 +20,10 @@ const (
 	// tried again.
 	retryAfter = time.Second
 
+	// gather is how long to wait before the next Write when all was written: where
+	// lines come by the thousand, a Write for each would cost as much as they do.
+	gather = 10 * time.Millisecond
+
 	// keptBuffer is how large a buffer may be to be kept for the next lines.
 	keptBuffer = 64 << 10
 )
@@ -128,7 +132,19 @@ func (w *Writer) run() {
 		if !w.deliver(lines) {
 			return
 		}
+		if w.caughtUp() {
+			select {
+			case <-time.After(gather):
+			case <-w.closing:
+			}
+		}
 	}
+}
+
+func (w *Writer) caughtUp() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.waiting) == 0
 }
 
 // take waits for lines and returns them, in exchange for an empty buffer, with

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -225,6 +226,32 @@ func TestClose(t *testing.T) {
 	})
 }
 
+// A line that comes alone is written at once, and those that follow it soon after
+// together.
+func TestGathers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var writes []string
+		d := &disk{write: func(p []byte) (int, error) { writes = append(writes, string(p)); return len(p), nil }}
+		w, _ := book(d, 0)
+		logLines(w, 0, 1)
+		synctest.Wait()
+		for i := range 5 {
+			logLines(w, i+1, i+2)
+			time.Sleep(gather / 10)
+		}
+		time.Sleep(gather)
+		synctest.Wait()
+		if want := []string{lines(0, 1), lines(1, 6)}; !slices.Equal(writes, want) {
+			t.Errorf("written %q, want %q", writes, want)
+		}
+		logLines(w, 6, 7)
+		w.Close(time.Second) // does not wait for more
+		if len(writes) != 3 {
+			t.Errorf("written %q", writes)
+		}
+	})
+}
+
 // What is large for a moment is not kept.
 func TestBuffersAreFreed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -236,6 +263,7 @@ func TestBuffersAreFreed(t *testing.T) {
 		synctest.Wait()
 		for range 2 {
 			logLines(w, 0, 1)
+			time.Sleep(gather)
 			synctest.Wait()
 		}
 		if n := cap(w.waiting); n > keptBuffer {

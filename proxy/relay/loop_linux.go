@@ -3,6 +3,8 @@ package relay
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -168,11 +170,12 @@ func (l *loop) take(s *session) bool {
 	room := scratches.Get().(*scratch)
 	defer scratches.Put(room)
 	for _, p := range s.sides() {
-		if p.socket.open() != nil {
+		if p.socket.hold() != nil {
+			s.letGo()
 			return false
 		}
+		p.socket.atOnce = leastAtOnce
 	}
-	s.client.socket.atOnce, s.backend.socket.atOnce = leastAtOnce, leastAtOnce
 	s.drive(room)
 	s.client.socket.drained = true
 	well := l.carry(&s.client, 0)
@@ -182,14 +185,24 @@ func (l *loop) take(s *session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !well || l.closed || s.final != nil {
-		s.drive(nil)
+		s.letGo()
 		return false // goroutines see what has ended
 	}
 	s.drive(l.scratch)
 	s.loop = l
-	l.enterLocked(&s.client)
-	l.enterLocked(&s.backend)
+	for _, p := range s.sides() {
+		p.socket.leaveGo()
+		l.enterLocked(p)
+	}
 	return true
+}
+
+// letGo ends what a loop has of both sides.
+func (s *session) letGo() {
+	s.drive(nil)
+	for _, p := range s.sides() {
+		p.socket.letGo()
+	}
 }
 
 var scratches = sync.Pool{New: func() any { return newScratch() }}
@@ -218,18 +231,15 @@ func (l *loop) enterLocked(p *peer) {
 	l.control(unix.EPOLL_CTL_ADD, p)
 }
 
-// control tells the system what to watch of a peer. One that was closed meanwhile
-// is not watched any more; who closed it has the session released.
+// control tells the system what to watch of a peer.
 func (l *loop) control(op int, p *peer) {
-	_ = p.socket.direct.descriptor.Control(func(fd uintptr) {
-		_ = unix.EpollCtl(l.fd, op, int(fd), &unix.EpollEvent{Events: p.watched, Fd: p.slot, Pad: p.age})
-	})
+	_ = unix.EpollCtl(l.fd, op, p.socket.fd, &unix.EpollEvent{Events: p.watched, Fd: p.slot, Pad: p.age})
 }
 
 // wanted are the events to watch for: bytes from a peer, as long as the other
 // takes them, and that there is room for those to it that wait.
 func (p *peer) wanted() (events uint32) {
-	if len(p.other.socket.out) == 0 {
+	if p.readErr == nil && len(p.other.socket.out) == 0 {
 		events |= unix.EPOLLIN
 	}
 	if len(p.socket.out) > 0 {
@@ -252,12 +262,15 @@ func (l *loop) handle(e *unix.EpollEvent) {
 		return // it has left
 	}
 	s := p.session
-	if !l.carry(p, e.Events) {
+	if !l.carry(p, e.Events) && !l.passEnds(s) {
 		l.leave(s)
 		return
 	}
+	if s.loop != l {
+		return // it has ended
+	}
 	for _, p := range s.sides() {
-		if want := p.wanted(); want != p.watched {
+		if want := p.wanted(); want != p.watched && !p.gone {
 			p.watched = want
 			l.control(unix.EPOLL_CTL_MOD, p)
 		}
@@ -293,6 +306,14 @@ func (l *loop) carry(p *peer, events uint32) (well bool) {
 	switch {
 	case events == 0:
 		return p.session.carryNow(p, p.other)
+	case p.readErr != nil: // there is nothing more to come
+		if events&failure != 0 {
+			l.control(unix.EPOLL_CTL_DEL, p) // or it would be told again and again
+			l.mu.Lock()
+			p.gone = true
+			l.mu.Unlock()
+		}
+		return true
 	case events&(unix.EPOLLIN|failure) == 0:
 		return true
 	case len(p.other.socket.out) > 0:
@@ -302,23 +323,91 @@ func (l *loop) carry(p *peer, events uint32) (well bool) {
 	return p.session.carryNow(p, p.other)
 }
 
-// leave gives a session to goroutines of its own.
-func (l *loop) leave(s *session) {
+// passEnds passes on an end of a stream that came in good order, behind all that
+// came before it; behind the second the session is over. It reports whether that
+// is done: if not, something else has happened, too.
+func (l *loop) passEnds(s *session) bool {
+	if s.stopped() {
+		return false
+	}
+	for _, p := range s.sides() {
+		if p.writeErr != nil || p.readErr != nil && (p.readErr != io.EOF || len(p.other.socket.out) > 0) {
+			return false
+		}
+	}
+	for _, p := range s.sides() {
+		if p.readErr == nil || p.passed {
+			continue
+		}
+		p.passed = true
+		s.readEnded(p, p.readErr)
+		if !s.sayEnd(p, p.other) {
+			return false
+		}
+	}
+	if s.client.passed && s.backend.passed {
+		l.finish(s)
+	}
+	return true
+}
+
+// sayEnd tells dst that nothing more will come, and reports whether it has taken
+// that. If dst is there no more, reading says so.
+func (s *session) sayEnd(src, dst *peer) bool {
+	dst.conn.CloseWrite()
+	if len(dst.socket.out) > 0 && !s.send(src, dst) {
+		src.writeErr = nil
+	}
+	if len(dst.socket.out) > 0 {
+		return false
+	}
+	if dst.raw != net.Conn(dst.conn) && !dst.passed { // or it is closed now
+		closeWrite(dst.raw)
+	}
+	return true
+}
+
+// finish is the end of a session whose sides have both ended.
+func (l *loop) finish(s *session) {
+	if !l.drop(s) {
+		return
+	}
+	s.drive(nil)
+	for _, p := range s.sides() {
+		p.socket.end()
+	}
+	go s.finish() // which writes to logs: not in everybody's time
+}
+
+// drop forgets a session, and reports whether it was there.
+func (l *loop) drop(s *session) bool {
 	s.mu.Lock()
 	here := s.loop == l
 	s.loop = nil
 	s.mu.Unlock()
 	if !here {
-		return
+		return false
 	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, p := range s.sides() {
-		l.control(unix.EPOLL_CTL_DEL, p)
 		l.slots[p.slot] = nil
 		l.free = append(l.free, p.slot)
 	}
-	l.mu.Unlock()
-	s.drive(nil)
+	return true
+}
+
+// leave gives a session to goroutines of its own.
+func (l *loop) leave(s *session) {
+	if !l.drop(s) {
+		return
+	}
+	for _, p := range s.sides() {
+		if !p.gone {
+			l.control(unix.EPOLL_CTL_DEL, p)
+		}
+	}
+	s.letGo()
 	s.noteFirst()
 	s.begin()
 }
@@ -328,7 +417,7 @@ func (l *loop) leave(s *session) {
 func (s *session) noteFirst() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.final != nil {
+	if s.final != nil || s.first != nil {
 		return
 	}
 	for _, p := range s.sides() {

@@ -232,3 +232,73 @@ func TestDrivenEarlyBytes(t *testing.T) {
 	broker.Close()
 	await(t, ended)
 }
+
+// One side's end makes no goroutine either: the other goes on, and its end is the
+// session's.
+func TestDrivenHalfClosed(t *testing.T) {
+	r, config := polled(t), tlsConfig(t)
+	for _, first := range []Side{Client, Backend} {
+		t.Run(string(first), func(t *testing.T) {
+			s := driven(t, r, config, Limits{})
+			near, far := s.user, s.broker
+			if first == Backend {
+				near, far = far, near
+			}
+			mustWrite(t, near, []byte("ping"))
+			near.CloseWrite()
+			mustReadAll(t, far, []byte("ping"))
+			mustWrite(t, far, []byte("pong"))
+			mustReadFull(t, near, []byte("pong"))
+			if n := carriers(); n != 0 {
+				t.Errorf("%d goroutines carry", n)
+			}
+			far.CloseWrite()
+			mustReadAll(t, near, nil)
+			if o := await(t, s.ended); o.Reason != string(first)+"_closed" || o.FromClient != 4 || o.FromBackend != 4 || o.err != nil {
+				t.Errorf("%+v, %v", o.Stats, o.err)
+			}
+		})
+	}
+}
+
+// A side that has ended, and is reset then, is told of by the system again and
+// again. The loop hears it once, and what the other side still says is dropped.
+func TestDrivenResetAfterEnd(t *testing.T) {
+	r, config := polled(t), tlsConfig(t)
+	s := driven(t, r, config, Limits{})
+	s.user.CloseWrite()
+	mustReadAll(t, s.broker, nil)
+	s.userTCP.SetLinger(0)
+	s.userTCP.Close()
+	gone := func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for session := range r.sessions {
+			session.loop.mu.Lock()
+			defer session.loop.mu.Unlock()
+			return session.client.gone
+		}
+		return false
+	}
+	for deadline := time.Now().Add(10 * time.Second); !gone(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the loop has not heard of it")
+		}
+	}
+	mustWrite(t, s.broker, []byte("pong"))
+	s.broker.Close()
+	if o := await(t, s.ended); o.First != Client || o.Reason != "client_closed" || o.FromBackend != 0 {
+		t.Errorf("%+v, %v", o.Stats, o.err)
+	}
+}
+
+// One that takes nothing any more, after the other has ended, is given up.
+func TestDrivenLingers(t *testing.T) {
+	r, config := polled(t), tlsConfig(t)
+	r.Linger = 50 * time.Millisecond
+	s := driven(t, r, config, Limits{})
+	s.broker.CloseWrite()
+	if o := await(t, s.ended); o.First != Backend || o.Reason != "linger_timeout" {
+		t.Errorf("%+v, %v", o.Stats, o.err)
+	}
+}

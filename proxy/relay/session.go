@@ -64,8 +64,10 @@ type peer struct {
 	socket    *Socket // nil if it has none
 	slot, age int32
 	watched   uint32 // events
+	gone      bool   // it is not watched any more; guarded by loop.mu
 	readErr   error  // that ended the loop's reading from it
 	writeErr  error  // that ended its writing to the other
+	passed    bool   // its end was passed on
 }
 
 func newSession(r *Relay, client, backend Conn, options Options, done func(Stats, error)) *session {
@@ -375,9 +377,13 @@ func (s *session) panicked(v any, stack []byte) {
 
 // leave ends a direction; the last one closes up and reports.
 func (s *session) leave() {
-	if s.running.Add(-1) > 0 {
-		return
+	if s.running.Add(-1) == 0 {
+		s.finish()
 	}
+}
+
+// finish closes both sides, and reports.
+func (s *session) finish() {
 	s.mu.Lock()
 	s.finished = true
 	for _, t := range []*time.Timer{s.timer, s.watchdog} {

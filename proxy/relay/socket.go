@@ -2,8 +2,10 @@ package relay
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"sync"
+	"time"
 )
 
 // Socket is a TCP connection that a [Poller] can wait for. Below a TLS
@@ -17,8 +19,7 @@ import (
 // system does not take at once is sent later, and the relay reads no more from
 // the other side before that.
 type Socket struct {
-	*net.TCPConn
-	direct direct
+	*net.TCPConn // knows the addresses, whatever becomes of it
 
 	driven  *scratch // of whoever drives it; nil while Read and Write wait
 	in      []byte   // was received, and not read yet
@@ -28,10 +29,23 @@ type Socket struct {
 	mu   sync.Mutex // guards what follows while no loop drives it
 	out  []byte     // was written, and not sent yet
 	owed int        // payload in out, which the relay has not counted yet
+
+	ends       sync.Mutex // guards what follows from those who end it
+	waiting    waiting    // what Read and Write wait with; nil while a loop has all
+	descriptor            // of the loop that has it
+}
+
+// waiting is a connection whose Read and Write wait.
+type waiting interface {
+	io.ReadWriteCloser
+	CloseWrite() error
+	SetDeadline(time.Time) error
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
 }
 
 // NewSocket wraps a connection. Use it before anything is laid over it.
-func NewSocket(conn *net.TCPConn) *Socket { return &Socket{TCPConn: conn} }
+func NewSocket(conn *net.TCPConn) *Socket { return &Socket{TCPConn: conn, waiting: conn} }
 
 // withSocket wraps a connection that has nothing below it.
 func withSocket(c Conn) Conn {
@@ -40,9 +54,6 @@ func withSocket(c Conn) Conn {
 	}
 	return c
 }
-
-// NetConn returns the connection below. It must not be read from or written to.
-func (s *Socket) NetConn() net.Conn { return s.TCPConn }
 
 // scratch is room for what is under way while a connection is driven. It is
 // shared by all that a loop has, one after the other.
@@ -78,7 +89,7 @@ func (s *Socket) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	if s.driven == nil {
-		return s.TCPConn.Read(b)
+		return s.waiting.Read(b)
 	}
 	if s.drained {
 		return 0, errWouldBlock
@@ -120,18 +131,21 @@ func (s *Socket) Write(b []byte) (int, error) {
 	if err := s.settleLocked(); err != nil {
 		return 0, err
 	}
-	return s.TCPConn.Write(b)
+	return s.waiting.Write(b)
 }
 
-// CloseWrite sends what is left, and the end of the stream behind it.
+// CloseWrite sends what is left, and the end of the stream behind it. While a
+// loop drives it, the loop has sent what there was.
 func (s *Socket) CloseWrite() error {
-	s.mu.Lock()
-	err := s.settleLocked()
-	s.mu.Unlock()
-	if err != nil {
-		return err
+	if s.driven == nil {
+		s.mu.Lock()
+		err := s.settleLocked()
+		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
 	}
-	return s.TCPConn.CloseWrite()
+	return s.closeWrite()
 }
 
 // settle waits until what the loop left is sent, and returns the payload that it
@@ -148,7 +162,7 @@ func (s *Socket) settle() (payload int, err error) {
 
 func (s *Socket) settleLocked() error {
 	for len(s.out) > 0 {
-		n, err := s.TCPConn.Write(s.out)
+		n, err := s.waiting.Write(s.out)
 		s.out = s.out[n:]
 		if err != nil {
 			return err
