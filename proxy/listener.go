@@ -108,9 +108,12 @@ func (l *listener) open(socket net.Conn) {
 // Clients that get no further than their hello do without.
 //
 //go:noinline
-func growStack(i int) byte {
+func growStack(depth int) byte {
+	if depth == 0 {
+		return 0 // the room is there now, and was not touched
+	}
 	var room [24 << 10]byte
-	return room[i] // or there would be no room
+	return room[depth]
 }
 
 // drain stops accepting and waits until every connection has ended. When ctx is

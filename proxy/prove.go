@@ -48,7 +48,7 @@ func (s *Server) prove(ctx context.Context, next *generation) (*prove.Evidence, 
 		}
 		dial := func(ctx context.Context) (net.Conn, error) {
 			client, server := net.Pipe()
-			answering.Go(func() { s.answerOwn(ctx, r, server) })
+			answering.Go(func() { s.answerOwn(ctx, r, patient{server}) })
 			return client, nil
 		}
 		content := r.provedContent(kinds)
@@ -85,6 +85,14 @@ func (s *Server) prove(ctx context.Context, next *generation) (*prove.Evidence, 
 	}
 	return e, nil
 }
+
+// patient is a connection without deadlines: who asks has one, and goes. A timer
+// that nobody stops would keep each pipe in memory until it is due.
+type patient struct{ net.Conn }
+
+func (patient) SetDeadline(time.Time) error      { return nil }
+func (patient) SetReadDeadline(time.Time) error  { return nil }
+func (patient) SetWriteDeadline(time.Time) error { return nil }
 
 // maxProofs is how many proofs are kept, of half a megabyte each.
 const maxProofs = 32

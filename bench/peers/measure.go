@@ -23,7 +23,11 @@ const (
 	workers      = 8
 	floodWorkers = 32
 	ramp         = 2000 // idle connections a second, at most
-	settle       = time.Second
+
+	// settle is how long a gateway has to come to rest before its memory is
+	// looked at: where it began as well, or what it needed to begin would be taken
+	// off the connections.
+	settle = 5 * time.Second
 )
 
 // A runner measures.
@@ -223,6 +227,11 @@ func (r *runner) load(ctx context.Context, s scenario, target load.Target, pid i
 		}
 		return measurement{[]float64{result.Process.PerUnit, 1000 * result.Latency.P50, 1000 * result.Latency.P99}, result.LimitedByClient}, failures(result.Failed, result.Errors)
 	case idle:
+		select {
+		case <-time.After(settle):
+		case <-ctx.Done():
+			return measurement{}, ctx.Err()
+		}
 		result, err := load.Idle(ctx, load.IdleOptions{Target: target, Connections: s.connections, Ramp: ramp, Burst: s.burst, Hold: settle, PID: pid})
 		if err != nil {
 			return measurement{}, err

@@ -13,19 +13,19 @@ const (
 	// slackBytes is how much garbage there may be before it is collected. As a
 	// share of what lives, as Go has it by itself, it would be as much again: with
 	// thousands of idle connections that is what most of the memory would be.
-	slackBytes = 24 << 20
+	slackBytes = 32 << 20
 
 	// Between these the share is kept. Collecting costs as much as there is to
 	// look through: with less than the least, a gateway with very many connections
 	// would do little else while clients connect.
-	leastSlack, mostSlack = 25, 800 // percent of what lives
+	leastSlack, mostSlack = 50, 800 // percent of what lives
 
 	memoryInterval = time.Second
 
 	// What was needed while connections were made is not given back by itself: it
 	// is kept for the next garbage. After so many looks, between which no more than
 	// so much was allocated, nobody is making any.
-	quietLooks = 3
+	quietLooks = 2
 	quietBytes = 512 << 10
 
 	// worthReleasing is how much must have been allocated since the last time.

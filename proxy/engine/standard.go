@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -86,6 +87,7 @@ func (s *Standard) Server(conn net.Conn, choice Choice) Conn {
 // pin returns a configuration that can negotiate choice and nothing else. It
 // serves every connection of this suite, group and identity.
 func (s *Standard) pin(choice Choice) *tls.Config {
+	context := sessionContext(choice.Identity)
 	return &tls.Config{
 		MinVersion:             s.config.MinVersion,
 		MaxVersion:             s.config.MaxVersion,
@@ -98,12 +100,12 @@ func (s *Standard) pin(choice Choice) *tls.Config {
 		// page sooner. Messages of a broker are not worth a call of the system each.
 		DynamicRecordSizingDisabled: true,
 		WrapSession: func(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
-			ss.Extra = append(ss.Extra, sessionContext(choice.Identity, cs))
+			ss.Extra = append(ss.Extra, context(cs))
 			return s.tickets.EncryptTicket(cs, ss)
 		},
 		UnwrapSession: func(identity []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
 			ss, err := s.tickets.DecryptTicket(identity, cs)
-			if ss == nil || err != nil || !s.resumable(ss, sessionContext(choice.Identity, cs)) {
+			if ss == nil || err != nil || !s.resumable(ss, context(cs)) {
 				return nil, err
 			}
 			return ss, nil
@@ -114,8 +116,9 @@ func (s *Standard) pin(choice Choice) *tls.Config {
 // sessionContext is what has to be the same when a session is resumed, beside
 // what crypto/tls looks at: the certificate's identity and the server name
 // (RFC 6066 §3, for TLS 1.2; in TLS 1.3 a session costs less than the risk).
-func sessionContext(identity string, cs tls.ConnectionState) []byte {
-	return fmt.Appendf(nil, "suitegate %q %q", identity, cs.ServerName)
+func sessionContext(identity string) func(tls.ConnectionState) []byte {
+	prefix := slices.Clip(fmt.Appendf(nil, "suitegate %q ", identity))
+	return func(cs tls.ConnectionState) []byte { return strconv.AppendQuote(prefix, cs.ServerName) }
 }
 
 // resumable says whether a session of one of our tickets may go on.

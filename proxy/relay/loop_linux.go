@@ -35,7 +35,7 @@ type loop struct {
 	poll  func(uintptr) bool
 	wakes int // eventfd(2); slot 0
 
-	events [64]unix.EpollEvent
+	events [256]unix.EpollEvent
 	ready  int // of events
 	now    time.Time
 	warm   []*session // that may have grown buffers
@@ -376,7 +376,7 @@ func (l *loop) finish(s *session) {
 	for _, p := range s.sides() {
 		p.socket.end()
 	}
-	go s.finish() // which writes to logs: not in everybody's time
+	s.finish()
 }
 
 // drop forgets a session, and reports whether it was there.

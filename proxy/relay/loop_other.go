@@ -2,7 +2,10 @@
 
 package relay
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // loop is nothing here: see [Poller].
 type loop struct{}
@@ -14,6 +17,12 @@ func (*loop) close()             {}
 func (*loop) take(*session) bool { return false }
 func (*loop) release(*session)   {}
 
-type direct struct{}
+// A socket waits by itself always.
+type descriptor struct{}
 
-func (s *Socket) tryRead([]byte) (int, error) { return 0, errWouldBlock }
+func (s *Socket) tryRead([]byte) (int, error)        { return 0, errWouldBlock }
+func (s *Socket) closeWrite() error                  { return s.waiting.CloseWrite() }
+func (s *Socket) Close() error                       { return s.waiting.Close() }
+func (s *Socket) SetDeadline(t time.Time) error      { return s.waiting.SetDeadline(t) }
+func (s *Socket) SetReadDeadline(t time.Time) error  { return s.waiting.SetReadDeadline(t) }
+func (s *Socket) SetWriteDeadline(t time.Time) error { return s.waiting.SetWriteDeadline(t) }

@@ -147,7 +147,8 @@ type Counter interface{ Add(n float64) }
 // Hand gives both connections away, with deadlines cleared. It does not block.
 //
 // done is called exactly once, after both connections are closed, on a
-// goroutine of the relay's; the connection counts as live until done returns.
+// goroutine of the relay's, perhaps one that carries other connections, too: it
+// must not wait for anything. The connection counts as live until done returns.
 // Its error is nil if both sides ended their streams, else an *[Error]. A
 // closed Relay closes both connections and reports "shutdown".
 func (r *Relay) Hand(client, backend Conn, options Options, done func(Stats, error)) {

@@ -19,7 +19,8 @@ import (
 // system does not take at once is sent later, and the relay reads no more from
 // the other side before that.
 type Socket struct {
-	*net.TCPConn // knows the addresses, whatever becomes of it
+	tcp           *net.TCPConn // nil once a loop has had it
+	local, remote net.Addr
 
 	driven  *scratch // of whoever drives it; nil while Read and Write wait
 	in      []byte   // was received, and not read yet
@@ -44,8 +45,27 @@ type waiting interface {
 	SetWriteDeadline(time.Time) error
 }
 
+// over is a connection that a loop has closed.
+type over struct{}
+
+func (over) Read([]byte) (int, error)         { return 0, net.ErrClosed }
+func (over) Write([]byte) (int, error)        { return 0, net.ErrClosed }
+func (over) Close() error                     { return net.ErrClosed }
+func (over) CloseWrite() error                { return net.ErrClosed }
+func (over) SetDeadline(time.Time) error      { return net.ErrClosed }
+func (over) SetReadDeadline(time.Time) error  { return net.ErrClosed }
+func (over) SetWriteDeadline(time.Time) error { return net.ErrClosed }
+
 // NewSocket wraps a connection. Use it before anything is laid over it.
-func NewSocket(conn *net.TCPConn) *Socket { return &Socket{TCPConn: conn, waiting: conn} }
+func NewSocket(conn *net.TCPConn) *Socket {
+	return &Socket{tcp: conn, local: conn.LocalAddr(), remote: conn.RemoteAddr(), waiting: conn}
+}
+
+// LocalAddr implements [net.Conn].
+func (s *Socket) LocalAddr() net.Addr { return s.local }
+
+// RemoteAddr implements [net.Conn].
+func (s *Socket) RemoteAddr() net.Addr { return s.remote }
 
 // withSocket wraps a connection that has nothing below it.
 func withSocket(c Conn) Conn {

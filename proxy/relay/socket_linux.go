@@ -24,7 +24,7 @@ type descriptor struct {
 
 // hold gives the socket to a loop. Whoever else has it may end it, no more.
 func (s *Socket) hold() error {
-	raw, err := s.TCPConn.SyscallConn()
+	raw, err := s.tcp.SyscallConn()
 	if err != nil {
 		return err
 	}
@@ -46,8 +46,8 @@ func (s *Socket) hold() error {
 func (s *Socket) leaveGo() {
 	s.ends.Lock()
 	defer s.ends.Unlock()
-	_ = s.TCPConn.Close() // nothing ends by that
-	s.waiting = nil
+	_ = s.tcp.Close() // nothing ends by that
+	s.tcp, s.waiting = nil, nil
 }
 
 // letGo ends the hold, and the methods wait again.
@@ -64,7 +64,7 @@ func (s *Socket) letGo() {
 		_ = unix.Close(d.fd)
 	case d.cut:
 		_ = unix.Close(d.fd)
-		s.waiting = s.TCPConn // which is closed as well
+		s.waiting = over{}
 		return
 	default:
 		s.waiting = socketFile{os.NewFile(uintptr(d.fd), "socket"), s}
@@ -86,7 +86,7 @@ func (s *Socket) end() {
 	s.ends.Lock()
 	defer s.ends.Unlock()
 	_ = unix.Close(s.fd)
-	s.descriptor, s.waiting = descriptor{fd: -1}, s.TCPConn // which is closed, too
+	s.descriptor, s.waiting = descriptor{fd: -1}, over{}
 }
 
 // Close implements [net.Conn].
@@ -176,7 +176,7 @@ func (s *Socket) tryWrite(b []byte) (int, error) {
 
 // opError is an error as net has it.
 func (s *Socket) opError(op string, err error) error {
-	return &net.OpError{Op: op, Net: "tcp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: err}
+	return &net.OpError{Op: op, Net: "tcp", Source: s.local, Addr: s.remote, Err: err}
 }
 
 // socketFile is a socket that waits again. Its errors are those of net.
