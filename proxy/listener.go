@@ -90,9 +90,7 @@ func (l *listener) open(socket net.Conn) {
 	}
 	l.mu.Unlock()
 
-	l.setting.Add(1)
-	l.server.crew.do(func() {
-		defer l.setting.Done()
+	l.setting.Go(func() {
 		defer func() {
 			l.mu.Lock()
 			delete(l.settingUp, c)

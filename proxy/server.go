@@ -67,7 +67,6 @@ type Server struct {
 
 	gate      limits.Gate  // to the processor, for the handshakes of all listeners
 	poller    relay.Poller // of the connections of all listeners
-	crew      crew         // that sets them up
 	lingering atomic.Int64 // refused connections that wait for their alert to arrive
 
 	built func(*generation) // called in tests with what is to be proved; nil otherwise
@@ -230,7 +229,6 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	if previous == nil {
 		s.begun = s.loaded
 		s.poller.Open()
-		s.crew.open()
 		s.Metrics.Built(s.Version)
 		s.Metrics.ServeReady(func() bool { return s.ready() == nil })
 	}
@@ -389,9 +387,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.current = nil
 	}
 	s.poller.Close()
-	if s.crew.close != nil {
-		s.crew.close()
-	}
 	if cut > 0 {
 		return fmt.Errorf("proxy: %d connections had to be ended: %w", cut, ctx.Err())
 	}
