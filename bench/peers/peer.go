@@ -173,6 +173,7 @@ stream {
     %s %s;
     proxy_pass %s;
     proxy_timeout 1h;
+    proxy_half_close on;
   }
 }
 `, module, filepath.Join(s.dir, "pid"), filepath.Join(s.dir, "access.log"), s.listen[0], s.fixture.certificate, s.fixture.key, s.params,

@@ -20,9 +20,11 @@ import (
 // what comes at once.
 //
 // Handshakes that have begun go first, since what was spent on them is lost
-// otherwise, and so that they make room. Of the new ones the newest is next: in
-// a queue that grows, those in front are the ones whose clients give up before
-// they are served, and every millisecond would be spent on them.
+// otherwise, and so that they make room. The new ones are next in the order in
+// which they came, as long as none waits for longer than half a second. Of those
+// that do the newest goes first, behind all others: in a queue that grows, those in
+// front are the ones whose clients give up before they are served, and every
+// millisecond would be spent on them.
 type Gate struct {
 	// Slots is how many compute at a time. 0 means one less than GOMAXPROCS, and
 	// at least one.
@@ -31,8 +33,12 @@ type Gate struct {
 	mu    sync.Mutex
 	busy  int
 	begun list.List // of *Turn, first come first served
-	fresh list.List // of *Turn, the newest in front
+	fresh list.List // of *Turn, first come first served
+	late  list.List // of *Turn that were fresh for too long, the newest in front
 }
+
+// patience is for how long a new handshake waits in turn.
+const patience = 500 * time.Millisecond
 
 func (g *Gate) slots() int {
 	if g.Slots > 0 {
@@ -50,6 +56,7 @@ type Turn struct {
 
 	// Guarded by gate.mu.
 	computing bool
+	since     time.Time     // it waits
 	waiting   *list.Element // in queue
 	queue     *list.List
 	ready     chan struct{} // closed when waiting is over
@@ -99,12 +106,8 @@ func (t *Turn) wait(queue *list.List) error {
 		g.mu.Unlock()
 		return nil
 	}
-	t.ready, t.queue = make(chan struct{}), queue
-	if queue == &g.fresh {
-		t.waiting = queue.PushFront(t)
-	} else {
-		t.waiting = queue.PushBack(t)
-	}
+	t.ready, t.queue, t.since = make(chan struct{}), queue, time.Now()
+	t.waiting = queue.PushBack(t)
 	ready := t.ready
 	g.mu.Unlock()
 
@@ -133,18 +136,33 @@ func (t *Turn) pause() {
 	t.computing = false
 	g.busy--
 	for g.busy < g.slots() {
-		front := g.begun.Front()
-		if front == nil {
-			front = g.fresh.Front()
-		}
-		if front == nil {
+		next := g.nextLocked()
+		if next == nil {
 			return
 		}
 		g.busy++
-		next := front.Value.(*Turn)
 		next.computing = true
 		next.admitLocked()
 	}
+}
+
+// nextLocked is whose turn it is; nil if nobody waits.
+func (g *Gate) nextLocked() *Turn {
+	if first := g.begun.Front(); first != nil {
+		return first.Value.(*Turn)
+	}
+	for first := g.fresh.Front(); first != nil; first = g.fresh.Front() {
+		t := first.Value.(*Turn)
+		if time.Since(t.since) < patience {
+			return t
+		}
+		g.fresh.Remove(first)
+		t.queue, t.waiting = &g.late, g.late.PushFront(t)
+	}
+	if newest := g.late.Front(); newest != nil {
+		return newest.Value.(*Turn)
+	}
+	return nil
 }
 
 // admitLocked ends the wait.

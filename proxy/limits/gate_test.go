@@ -55,8 +55,19 @@ func TestGateSlots(t *testing.T) {
 	})
 }
 
-// Those that have begun go first, in turn; of the others the newest is next.
+// Those that have begun go first, in turn; the others are next as they came. When
+// they have waited for too long, the newest of them is, behind all who have not.
 func TestGateOrder(t *testing.T) {
+	for after, want := range map[time.Duration][]string{
+		10 * time.Millisecond:           {"begun 1", "begun 2", "new 1", "new 2", "new 3"},
+		patience + 3*time.Millisecond:   {"begun 1", "begun 2", "new 3", "new 2", "new 1"}, // which is not too long for new 3
+		patience + 100*time.Millisecond: {"begun 1", "begun 2", "new 3", "new 2", "new 1"},
+	} {
+		t.Run(after.String(), func(t *testing.T) { testGateOrder(t, after, want) })
+	}
+}
+
+func testGateOrder(t *testing.T, after time.Duration, want []string) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &Gate{Slots: 1}
 		holder := g.Turn()
@@ -79,10 +90,10 @@ func TestGateOrder(t *testing.T) {
 				turn.End()
 			})
 		}
-		time.Sleep(time.Second)
+		time.Sleep(after)
 		holder.End()
 		all.Wait()
-		if want := []string{"begun 1", "begun 2", "new 3", "new 2", "new 1"}; !slices.Equal(order, want) {
+		if !slices.Equal(order, want) {
 			t.Errorf("order %q, want %q", order, want)
 		}
 	})
@@ -120,8 +131,8 @@ func TestGateWaitEnds(t *testing.T) {
 		next := g.Turn()
 		mustBegin(t, next)
 		next.End()
-		if g.busy != 0 || g.fresh.Len() != 0 {
-			t.Errorf("%d slots are taken and %d wait", g.busy, g.fresh.Len())
+		if g.busy != 0 || g.fresh.Len()+g.late.Len() != 0 {
+			t.Errorf("%d slots are taken and %d wait", g.busy, g.fresh.Len()+g.late.Len())
 		}
 	})
 }
@@ -172,8 +183,8 @@ func TestGateReturnsToZero(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if g.busy != 0 || g.fresh.Len() != 0 || most.Load() > 2 {
-		t.Errorf("%d slots are taken, %d wait, and %d computed at a time", g.busy, g.fresh.Len(), most.Load())
+	if g.busy != 0 || g.fresh.Len()+g.late.Len() != 0 || most.Load() > 2 {
+		t.Errorf("%d slots are taken, %d wait, and %d computed at a time", g.busy, g.fresh.Len()+g.late.Len(), most.Load())
 	}
 	if canceled.Load() == 0 {
 		t.Error("nothing was canceled")

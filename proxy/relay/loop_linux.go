@@ -24,9 +24,9 @@ const (
 	coolAfter = time.Second
 )
 
-// A loop carries the bytes of connections whose two sides are open and well. The
-// first end or failure, or whatever else is not a matter of course, makes it give
-// the connection to goroutines of its own, which know how to end it.
+// A loop carries the bytes of connections whose two sides are well, to the end of
+// both. A failure, or whatever else is not a matter of course, makes it give the
+// connection to goroutines of its own, which know how to end it.
 type loop struct {
 	*scratch
 	fd    int      // epoll(7)

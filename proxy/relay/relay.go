@@ -7,9 +7,9 @@
 // connection up can end.
 //
 // With a [Poller], on Linux, a connection whose two sides are open and well has no
-// goroutine and no buffer while nothing comes; a few loops carry for all. From
-// the first end, and elsewhere from the beginning, it has two goroutines, which
-// know everything that follows.
+// goroutine and no buffer while nothing comes; a few loops carry for all, and pass
+// on ends that come in good order. From whatever else happens, and elsewhere from
+// the beginning, it has two goroutines, which know everything that follows.
 //
 // # How a connection ends
 //

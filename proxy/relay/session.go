@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// A session is one handed-over connection. A loop carries its bytes while both
-// sides are open, if it can; from then on each direction has a goroutine, and the
-// one that ends last closes both sides and reports.
+// A session is one handed-over connection. A loop carries its bytes to the end, if
+// all is well; from whatever happens otherwise each direction has a goroutine. Who
+// sees the second direction end closes both sides and reports.
 type session struct {
 	relay   *Relay
 	done    func(Stats, error)

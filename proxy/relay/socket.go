@@ -13,8 +13,9 @@ import (
 // long as it lasts and one that does not.
 //
 // Its Read and Write are those of the TCP connection until [Relay.Hand] has it,
-// and again from the first end of either side. In between a loop drives it:
-// nothing waits then, and each method is called by the loop alone. Read returns
+// and again when a loop has given it to goroutines. In between the loop drives it:
+// nothing waits then, Read and Write are called by the loop alone, and Close has it
+// closed as soon as the loop has let it go. Read returns
 // a temporary [net.Error] where it would wait. Write takes everything: what the
 // system does not take at once is sent later, and the relay reads no more from
 // the other side before that.
