@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -262,12 +261,13 @@ func (l *loop) handle(e *unix.EpollEvent) {
 		return // it has left
 	}
 	s := p.session
-	if !l.carry(p, e.Events) && !l.passEnds(s) {
+	if !l.carry(p, e.Events) && !s.passEnds() {
 		l.leave(s)
 		return
 	}
-	if s.loop != l {
-		return // it has ended
+	if s.client.passed && s.backend.passed {
+		l.finish(s)
+		return
 	}
 	for _, p := range s.sides() {
 		if want := p.wanted(); want != p.watched && !p.gone {
@@ -288,12 +288,7 @@ func (l *loop) handle(e *unix.EpollEvent) {
 // carry does what events of p ask for, and reports whether all is well. Without
 // any it carries what TLS has of p.
 func (l *loop) carry(p *peer, events uint32) (well bool) {
-	defer func() {
-		if v := recover(); v != nil {
-			p.session.panicked(v, debug.Stack())
-			well = false
-		}
-	}()
+	defer p.session.recoverPanic()
 	const failure = unix.EPOLLERR | unix.EPOLLHUP
 	if len(p.socket.out) > 0 && events&(unix.EPOLLOUT|failure) != 0 {
 		if !p.session.send(p.other, p) {
@@ -324,9 +319,10 @@ func (l *loop) carry(p *peer, events uint32) (well bool) {
 }
 
 // passEnds passes on an end of a stream that came in good order, behind all that
-// came before it; behind the second the session is over. It reports whether that
-// is done: if not, something else has happened, too.
-func (l *loop) passEnds(s *session) bool {
+// came before it. It reports whether that is done: if not, something else has
+// happened, too.
+func (s *session) passEnds() (done bool) {
+	defer s.recoverPanic()
 	if s.stopped() {
 		return false
 	}
@@ -344,9 +340,6 @@ func (l *loop) passEnds(s *session) bool {
 		if !s.sayEnd(p, p.other) {
 			return false
 		}
-	}
-	if s.client.passed && s.backend.passed {
-		l.finish(s)
 	}
 	return true
 }
@@ -369,9 +362,7 @@ func (s *session) sayEnd(src, dst *peer) bool {
 
 // finish is the end of a session whose sides have both ended.
 func (l *loop) finish(s *session) {
-	if !l.drop(s) {
-		return
-	}
+	l.drop(s)
 	s.drive(nil)
 	for _, p := range s.sides() {
 		p.socket.end()

@@ -201,6 +201,26 @@ func TestDrivenPanic(t *testing.T) {
 	await(t, other.ended)
 }
 
+// Nor does one below CloseWrite go further.
+func TestDrivenPanicAtEnd(t *testing.T) {
+	r := polled(t)
+	client, user, _ := tlsPairConns(t, tlsConfig(t))
+	backend, broker := tcpPair(t)
+	ended := hand(r, panicAtEnd{client}, backend)
+	mustWrite(t, user, []byte("ping"))
+	mustReadFull(t, broker, []byte("ping"))
+	broker.CloseWrite()
+	if o := await(t, ended); o.Reason != "panic" || o.FromClient != 4 {
+		t.Errorf("%+v, %v", o.Stats, o.err)
+	}
+}
+
+// panicAtEnd panics in CloseWrite.
+type panicAtEnd struct{ Conn }
+
+func (p panicAtEnd) NetConn() net.Conn { return p.Conn.(interface{ NetConn() net.Conn }).NetConn() }
+func (panicAtEnd) CloseWrite() error   { panic("in the engine") }
+
 // panicAfter panics in Read after some calls.
 type panicAfter struct {
 	Conn

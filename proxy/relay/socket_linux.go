@@ -59,15 +59,10 @@ func (s *Socket) letGo() {
 		return
 	}
 	s.descriptor = descriptor{fd: -1}
-	switch {
-	case s.waiting != nil: // as before
-		_ = unix.Close(d.fd)
-	case d.cut:
-		_ = unix.Close(d.fd)
-		s.waiting = over{}
-		return
-	default:
+	if s.waiting == nil {
 		s.waiting = socketFile{os.NewFile(uintptr(d.fd), "socket"), s}
+	} else {
+		_ = unix.Close(d.fd) // with the first one, as before
 	}
 	if d.cut {
 		_ = s.waiting.Close()
