@@ -20,7 +20,8 @@ const allowedImports = `
 cmd/suitegate      *
 cmd/suitegate/e2e  -
 policy             -
-certs              policy
+certs              policy certs/seal
+certs/seal         -
 configs            policy
 proxy              *-cmd *-bench
 proxy/clienthello  -
