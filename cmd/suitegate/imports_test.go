@@ -22,6 +22,7 @@ cmd/suitegate/e2e  -
 policy             -
 certs              policy certs/seal
 certs/seal         -
+certs/seal/localkey  certs/seal
 configs            policy
 proxy              *-cmd *-bench
 proxy/clienthello  -
