@@ -11,7 +11,9 @@ import (
 
 	"github.com/suitegate/suitegate/certs"
 	"github.com/suitegate/suitegate/certs/seal"
+	"github.com/suitegate/suitegate/certs/seal/awskms"
 	"github.com/suitegate/suitegate/certs/seal/localkey"
+	"github.com/suitegate/suitegate/certs/seal/vaulttransit"
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/proxy/audit"
 )
@@ -122,7 +124,11 @@ func newSealingKey(k configs.SealingKey) (seal.Key, error) {
 	case k.PassphraseFile != "" || k.PassphraseEnv != "":
 		return localKey(localkey.Passphrase, certs.Secret{File: k.PassphraseFile, Env: k.PassphraseEnv})
 	}
-	return nil, errors.New("not yet")
+	if v := k.Vault; v != nil {
+		return vaulttransit.New(vaulttransit.Config{Address: v.Address, Namespace: v.Namespace, Mount: v.Mount, Name: v.Key, CA: v.CA,
+			Token: certs.Secret{File: v.TokenFile, Env: v.TokenEnv}.Read})
+	}
+	return awskms.New(context.Background(), awskms.Config{Key: k.KMS.Key, Region: k.KMS.Region, Endpoint: k.KMS.Endpoint, GrantTokens: k.KMS.GrantTokens})
 }
 
 // localKey makes a key of what a file or variable holds.
@@ -138,7 +144,7 @@ func localKey(from func([]byte) (*localkey.Key, error), secret certs.Secret) (se
 	return key, nil
 }
 
-// Storage is what is done to a storage as a whole.
+// storageWork is what is done to a storage as a whole.
 type storageWork func(context.Context, certs.Config) (seal.Tally, error)
 
 // SealStorage takes the plain storage of a configuration in: see [seal.Seal].

@@ -325,7 +325,7 @@ func TestREADMECommandLine(t *testing.T) {
 			continue
 		}
 		delete(commands, name)
-		for _, option := range regexp.MustCompile(`--([a-z-]+)`).FindAllStringSubmatch(strings.Join(row, " "), -1) {
+		for _, option := range regexp.MustCompile(`--([a-z0-9-]+)`).FindAllStringSubmatch(strings.Join(row, " "), -1) {
 			known := slices.ContainsFunc(command.AllFlags(true), func(flags []*kong.Flag) bool {
 				return slices.ContainsFunc(flags, func(flag *kong.Flag) bool { return flag.Name == option[1] })
 			})
