@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -28,6 +29,11 @@ type Seal struct {
 
 	// Context is added to the encryption context of data keys. Default: nothing.
 	Context map[string]string
+}
+
+// KMS says whether one of the keys is in AWS KMS.
+func (s *Seal) KMS() bool {
+	return s != nil && (s.Key.KMS != nil || slices.ContainsFunc(s.Previous, func(k SealingKey) bool { return k.KMS != nil }))
 }
 
 // SealingKey is a key encryption key. Exactly one of its fields is set.
