@@ -13,13 +13,16 @@ import (
 
 	"github.com/caddyserver/certmagic"
 	"github.com/gofrs/flock"
+	"github.com/google/renameio/v2"
 )
 
 // fileStorage is certmagic's FileStorage (files of mode 0600 in directories of
 // mode 0700, each written beside its place, synced and renamed) with locks of
-// the system's.
+// the system's, and with names by which what an interrupted write has left beside
+// is told from a value (see [seal.Leftover]): FileStorage has numbers for it, which
+// values have, too.
 //
-// Those of FileStorage are files that a goroutine of the holder keeps fresh,
+// The locks of FileStorage are files that a goroutine of the holder keeps fresh,
 // and it does so for up to five seconds after Unlock: if another process takes
 // the lock within these and is killed, the goroutine goes on to refresh a lock
 // that nobody holds, and nobody gets it again while the process lives. flock(2)
@@ -102,6 +105,16 @@ func (s *fileStorage) checkWriting() error {
 		return storageError(err)
 	}
 	return nil
+}
+
+// Store implements [certmagic.Storage].
+func (s *fileStorage) Store(_ context.Context, key string, value []byte) error {
+	path := s.Filename(key)
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, value, 0o600, renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o600))
 }
 
 // Lock implements [certmagic.Locker].

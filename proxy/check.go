@@ -99,6 +99,11 @@ func inspect(config *configs.Config, logger *slog.Logger) ([]certs.Offer, []*rou
 	if _, err := adminToken(config); err != nil {
 		return nil, nil, err
 	}
+	if config.Seal != nil {
+		if _, errs := sealingKeys(config); len(errs) > 0 {
+			return nil, nil, errs
+		}
+	}
 	return offers, routes, nil
 }
 

@@ -270,13 +270,8 @@ func positioned(config *configs.Config, err error) error {
 	var errs configs.Errors
 	for _, err := range unjoin(err) {
 		var source *certs.SourceError
-		var storage *certs.StorageError
-		if errors.As(err, &storage) {
+		if !errors.As(err, &source) { // then it is about the storage, or what all share in it
 			errs = append(errs, configs.Error{Pos: config.Position("storage", "", ""), Reason: err.Error()})
-			continue
-		}
-		if !errors.As(err, &source) {
-			errs = append(errs, configs.Error{Pos: configs.Pos{File: config.File}, Reason: err.Error()})
 			continue
 		}
 		errs = append(errs, configs.Error{Pos: config.Position("certificates", source.Source, source.Field), Reason: source.Err.Error()})

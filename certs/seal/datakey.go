@@ -5,6 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"errors"
+	"reflect"
 	"sync"
 	"time"
 
@@ -40,26 +41,41 @@ func (k *dataKey) open(sealed, additional []byte) (value []byte, err error) {
 	return value, err
 }
 
-// use calls f with the cipher. What that allocates is erased, as far as the
-// build has it: an expanded AES key begins with the key itself.
-func (k *dataKey) use(f func(cipher.AEAD) error) (err error) {
+// use calls f with the cipher, and overwrites what that has of the key: an expanded
+// AES key begins with the key itself.
+func (k *dataKey) use(f func(cipher.AEAD) error) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.plain == nil || !time.Now().Before(k.ends) {
 		return errOver
 	}
-	erasing(func() {
-		var block cipher.Block
-		if block, err = aes.NewCipher(k.plain[:]); err != nil {
-			return
+	block, err := aes.NewCipher(k.plain[:])
+	if err != nil {
+		return err
+	}
+	defer overwrite(reflect.ValueOf(block))
+	// With nonces of its own, which a FIPS 140-3 module insists on.
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return err
+	}
+	defer overwrite(reflect.ValueOf(aead))
+	return f(aead)
+}
+
+// overwrite sets what a value points to, and so its expanded key, to zero. Where
+// Go keeps that elsewhere some day, TestMemory finds it.
+func overwrite(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Elem().SetZero()
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				overwrite(v.Field(i))
+			}
 		}
-		var aead cipher.AEAD
-		// With nonces of its own, which a FIPS 140-3 module insists on.
-		if aead, err = cipher.NewGCMWithRandomNonce(block); err == nil {
-			err = f(aead)
-		}
-	})
-	return err
+	}
 }
 
 func (k *dataKey) wipe() {

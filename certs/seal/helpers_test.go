@@ -75,7 +75,7 @@ func (k *fakeKey) GenerateDataKey(ctx context.Context, ec Context) (plain, wrapp
 	rand.Read(plain)
 	k.n++
 	wrapped = fmt.Appendf(nil, "%s wraps %d", k.id, k.n)
-	k.wrapped[string(wrapped)] = fakeDataKey{string(plain), string(ec.canonical())}
+	k.wrapped[string(wrapped)] = fakeDataKey{string(plain), string(ec.Canonical())}
 	if k.change != nil {
 		plain, wrapped = k.change(GenerateDataKey, plain, wrapped)
 	}
@@ -89,7 +89,7 @@ func (k *fakeKey) Decrypt(ctx context.Context, wrapped []byte, ec Context) ([]by
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	found, ok := k.wrapped[string(wrapped)]
-	if !ok || found.context != string(ec.canonical()) {
+	if !ok || found.context != string(ec.Canonical()) {
 		return nil, &KeyError{Cause: KeyInvalidValue, Key: k.id, Err: errors.New("not mine")}
 	}
 	plain := []byte(found.plain)
@@ -281,22 +281,21 @@ func (m *memory) snapshot() map[string]string {
 
 // plainStorage is what a gateway leaves: secrets, and what is public.
 var plainStorage = map[string]string{
-	"root.pem":                                "public root",
-	"authority/root.crt":                      "public root",
-	"authority/root.key":                      "SECRET root key",
-	"certificates/ca-1/a.example/a.crt":       "public certificate a",
-	"certificates/ca-1/a.example/a.json":      "public data a",
-	"certificates/ca-1/a.example/a.key":       "SECRET key a",
-	"certificates/ca-1/b.example/b.key":       "SECRET key b",
-	"certificates/ca-1/b.example/b.crt":       "public certificate b",
-	"acme/ca-1/users/ops/ops.key":             "SECRET account key",
-	"acme/ca-1/users/ops/ops.json":            "SECRET account",
-	"acme/ca-1/challenge_tokens/a.json":       "SECRET token",
-	"tickets/12h/1":                           "SECRET tickets 1",
-	"tickets/12h/2":                           "SECRET tickets 2",
-	"certificates/ca-1/a.example/.a.key12345": "SECRET left of a crash",
-	"rw_test_1":                               "SECRET whatever",
-	"ocsp/a-1":                                "public response",
+	"root.pem":                           "public root",
+	"authority/root.crt":                 "public root",
+	"authority/root.key":                 "SECRET root key",
+	"certificates/ca-1/a.example/a.crt":  "public certificate a",
+	"certificates/ca-1/a.example/a.json": "public data a",
+	"certificates/ca-1/a.example/a.key":  "SECRET key a",
+	"certificates/ca-1/b.example/b.key":  "SECRET key b",
+	"certificates/ca-1/b.example/b.crt":  "public certificate b",
+	"acme/ca-1/users/ops/ops.key":        "SECRET account key",
+	"acme/ca-1/users/ops/ops.json":       "SECRET account",
+	"acme/ca-1/challenge_tokens/a.json":  "SECRET token",
+	"tickets/12h/1":                      "SECRET tickets 1",
+	"tickets/12h/2":                      "SECRET tickets 2",
+	"rw_test_1":                          "SECRET whatever",
+	"ocsp/a-1":                           "public response",
 }
 
 // contents are the values of a storage as a gateway reads them.

@@ -2,6 +2,7 @@ package seal
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 )
 
@@ -11,6 +12,19 @@ const DataKeySize = 32
 // A Context is the encryption context that a data key is bound to: names that
 // are not secret, and that have to be given again to decrypt it.
 type Context map[string]string
+
+// Canonical is the one text of a context, for what can bind a text: JSON with the
+// names in their order.
+func (c Context) Canonical() []byte {
+	if c == nil {
+		c = Context{}
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // texts alone are in it
+	}
+	return text
+}
 
 // A Key is a key encryption key. It wraps data keys, and never leaves the place
 // where it is kept. Its methods may be called from several goroutines; each makes

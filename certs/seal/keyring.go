@@ -160,7 +160,7 @@ func (r *Keyring) open(ctx context.Context, storage, name string, data []byte) (
 // cacheName tells data keys for opening apart.
 func cacheName(e *envelope, ec Context) string {
 	h := sha256.New()
-	h.Write(additional(e.Key, string(ec.canonical()), string(e.DataKey)))
+	h.Write(additional(e.Key, string(ec.Canonical()), string(e.DataKey)))
 	return string(h.Sum(nil))
 }
 

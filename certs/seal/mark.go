@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 
 	"github.com/caddyserver/certmagic"
@@ -96,11 +97,22 @@ func parseMark(data []byte) (*mark, error) {
 	return &m, nil
 }
 
-// secrets lists the names of what is to be sealed in a storage, and of what is.
-func secrets(ctx context.Context, storage certmagic.Storage) (plain, sealed []string, err error) {
+// inventory has the names of what is not public in a storage.
+type inventory struct {
+	plain, sealed []string
+	leftovers     []string
+}
+
+// Leftover says whether a name is that of what an interrupted write has left
+// beside the value: the file system's storages have a dot before it. Nobody reads
+// that again.
+func Leftover(name string) bool { return strings.HasPrefix(path.Base(name), ".") }
+
+// takeInventory looks at everything in a storage.
+func takeInventory(ctx context.Context, storage certmagic.Storage) (have inventory, err error) {
 	names, err := storage.List(ctx, "", true)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, err
+		return have, err
 	}
 	for _, name := range names {
 		if Public(name) {
@@ -111,21 +123,45 @@ func secrets(ctx context.Context, storage certmagic.Storage) (plain, sealed []st
 			continue
 		}
 		if err != nil {
-			return nil, nil, err
+			return have, err
+		}
+		if Leftover(name) {
+			have.leftovers = append(have.leftovers, name)
+			continue
 		}
 		data, err := storage.Load(ctx, name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
-			return nil, nil, err
+			return have, err
 		case IsSealed(data):
-			sealed = append(sealed, name)
+			have.sealed = append(have.sealed, name)
 		default:
-			plain = append(plain, name)
+			have.plain = append(have.plain, name)
 		}
 		clear(data)
 	}
-	return plain, sealed, nil
+	return have, nil
+}
+
+// unmarked refuses a storage without a mark in which something is sealed: without
+// the ID in the mark nothing opens.
+func (have inventory) unmarked() error {
+	if len(have.sealed) == 0 {
+		return nil
+	}
+	return &Error{Cause: StorageUnknown, Err: fmt.Errorf("%s is missing, and %s is sealed: restore it, without it nothing can be opened", MarkName, have.sealed[0])}
+}
+
+// clean deletes what interrupted writes have left.
+func (have inventory) clean(ctx context.Context, storage certmagic.Storage) error {
+	for _, name := range have.leftovers {
+		// Under the lock, a write is either over or has been interrupted.
+		if err := locked(ctx, storage, valueLock(name), func() error { return storage.Delete(ctx, name) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // valueLock is the lock under which a value is replaced.

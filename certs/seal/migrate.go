@@ -33,7 +33,8 @@ func (t *Tally) count(key string, changed bool) {
 // Seal takes the secrets of a plain storage in. It can be interrupted at any
 // point, and done again: each value is replaced at once, by an envelope that has
 // been opened again before, and until all of them are, the storage can be used by
-// nobody else. What has come into a sealed storage as it is, is sealed as well.
+// nobody else. What has come into a sealed storage as it is, is sealed as well, and
+// what interrupted writes have left is deleted.
 //
 // What a file system or a server keeps of former values is theirs.
 func Seal(ctx context.Context, storage certmagic.Storage, keyring *Keyring) (tally Tally, err error) {
@@ -41,9 +42,9 @@ func Seal(ctx context.Context, storage certmagic.Storage, keyring *Keyring) (tal
 		m, err := loadMark(ctx, storage)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			_, sealed, err := secrets(ctx, storage)
-			if err == nil && len(sealed) > 0 {
-				err = &Error{Cause: StorageUnknown, Err: fmt.Errorf("%s is missing, and %s is sealed: restore it, without it nothing can be opened", MarkName, sealed[0])}
+			have, err := takeInventory(ctx, storage)
+			if err == nil {
+				err = have.unmarked()
 			}
 			if err != nil {
 				return err
@@ -64,13 +65,18 @@ func Seal(ctx context.Context, storage certmagic.Storage, keyring *Keyring) (tal
 		w := walk{storage, keyring, m.ID, &tally}
 		// Until nothing is left that a gateway has stored which had begun to do so
 		// before the mark was there.
-		for plain := []string{""}; len(plain) > 0; {
+		for more := true; more; {
 			if err := w.each(ctx, w.seal); err != nil {
 				return err
 			}
-			if plain, _, err = secrets(ctx, storage); err != nil {
+			have, err := takeInventory(ctx, storage)
+			if err != nil {
 				return err
 			}
+			if err := have.clean(ctx, storage); err != nil {
+				return err
+			}
+			more = len(have.plain) > 0
 		}
 		if m.State == stateSealed {
 			return nil
@@ -92,6 +98,13 @@ func Rewrap(ctx context.Context, storage certmagic.Storage, keyring *Keyring) (t
 		}
 		w := walk{storage, keyring, m.ID, &tally}
 		if err := w.each(ctx, w.rewrap); err != nil {
+			return err
+		}
+		have, err := takeInventory(ctx, storage)
+		if err != nil {
+			return err
+		}
+		if err := have.clean(ctx, storage); err != nil {
 			return err
 		}
 		// The mark last: whoever finds its key retired finds all of it done.
@@ -140,12 +153,12 @@ type walk struct {
 // each calls do for each secret, and goes on where one fails, unless nothing can
 // succeed any more. The errors are joined.
 func (w walk) each(ctx context.Context, do func(ctx context.Context, name string) error) error {
-	plain, sealed, err := secrets(ctx, w.storage)
+	have, err := takeInventory(ctx, w.storage)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, name := range slices.Sorted(slices.Values(slices.Concat(plain, sealed))) {
+	for _, name := range slices.Sorted(slices.Values(slices.Concat(have.plain, have.sealed))) {
 		err := do(ctx, name)
 		if err == nil || errors.Is(err, fs.ErrNotExist) { // deleted meanwhile
 			continue

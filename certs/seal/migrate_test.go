@@ -265,3 +265,35 @@ func TestVerify(t *testing.T) {
 		}
 	}
 }
+
+// TestLeftovers: what interrupted writes have left is exposed to nobody, and taken
+// for nothing.
+func TestLeftovers(t *testing.T) {
+	keyring := newTestKeyring(t, Config{Key: newFakeKey("k")})
+	storage := newMemory(plainStorage)
+	const plain, sealed = "certificates/ca-1/a.example/.a.key123", "tickets/12h/.1456"
+	storage.values[plain] = "SECRET left"
+	storage.values[sealed] = sealedPrefix
+	if _, err := Seal(t.Context(), storage, keyring); err != nil {
+		t.Fatal(err)
+	}
+	if storage.Exists(t.Context(), plain) || storage.Exists(t.Context(), sealed) {
+		t.Error("they are there still")
+	}
+	storage.values[sealed] = sealedPrefix
+	if tally, err := Verify(t.Context(), storage, keyring); err != nil || tally.Unchanged != secretCount() {
+		t.Errorf("verified: %+v, %v", tally, err)
+	}
+	if _, err := Rewrap(t.Context(), storage, keyring); err != nil {
+		t.Fatal(err)
+	}
+	if storage.Exists(t.Context(), sealed) {
+		t.Error("it is there still")
+	}
+	// A gateway that was killed when it made its first value.
+	storage = newMemory(map[string]string{".sealed.json1": "{", plain: "SECRET left"})
+	check(t, NewStorage(storage, keyring))
+	if storage.Exists(t.Context(), plain) {
+		t.Error("it stands in a sealed storage as it is")
+	}
+}

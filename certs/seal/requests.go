@@ -3,7 +3,6 @@ package seal
 import (
 	"context"
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -292,10 +291,4 @@ func (r *requests) close() {
 	for _, f := range r.failed {
 		f.probe.Stop()
 	}
-}
-
-// canonical is a context in the one form that is compared.
-func (c Context) canonical() []byte {
-	text, _ := json.Marshal(c) // sorted; texts cannot fail
-	return text
 }

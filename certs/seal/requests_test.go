@@ -190,7 +190,7 @@ func TestUseSaysWho(t *testing.T) {
 	for i, purpose := range []string{"seal", "compare"} {
 		use := used.all[i]
 		if use.Purpose != purpose || use.Key != "k" || use.Caller != "serve as AKID (environment)" ||
-			string(use.Context.canonical()) != `{"stage":"prod","suitegate:principal":"tenant","suitegate:storage":"storage-1"}` {
+			string(use.Context.Canonical()) != `{"stage":"prod","suitegate:principal":"tenant","suitegate:storage":"storage-1"}` {
 			t.Errorf("use %d: %+v", i, use)
 		}
 	}

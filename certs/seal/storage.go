@@ -74,14 +74,18 @@ func (s *Storage) begin(ctx context.Context) (m *mark, err error) {
 		if m, err = s.loadMark(ctx); !errors.Is(err, fs.ErrNotExist) {
 			return err // another process was faster
 		}
-		plain, sealed, err := secrets(ctx, s.Storage)
-		switch {
-		case err != nil:
+		have, err := takeInventory(ctx, s.Storage)
+		if err == nil {
+			err = have.unmarked()
+		}
+		if err == nil && len(have.plain) > 0 {
+			err = &Error{Cause: StoragePlain, Err: fmt.Errorf("the storage is not sealed, and holds %s: suitegate storage seal takes it in", counted(len(have.plain), have.plain[0]))}
+		}
+		if err == nil {
+			err = have.clean(ctx, s.Storage)
+		}
+		if err != nil {
 			return err
-		case len(sealed) > 0:
-			return &Error{Cause: StorageUnknown, Err: fmt.Errorf("%s is missing, and %s is sealed: restore it, without it nothing can be opened", MarkName, sealed[0])}
-		case len(plain) > 0:
-			return &Error{Cause: StoragePlain, Err: fmt.Errorf("the storage is not sealed, and holds %s: suitegate storage seal takes it in", counted(len(plain), plain[0]))}
 		}
 		if m, err = newMark(ctx, s.keyring, stateSealed); err != nil {
 			return err

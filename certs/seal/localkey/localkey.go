@@ -15,7 +15,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -108,13 +107,9 @@ func (k *Key) GenerateDataKey(_ context.Context, ec seal.Context) (plain, wrappe
 	if err != nil {
 		return nil, nil, err
 	}
-	additional, err := json.Marshal(ec)
-	if err != nil {
-		return nil, nil, err
-	}
 	plain = make([]byte, seal.DataKeySize)
 	rand.Read(plain) // never fails
-	return plain, append(head, aead.Seal(nil, nil, plain, additional)...), nil
+	return plain, append(head, aead.Seal(nil, nil, plain, ec.Canonical())...), nil
 }
 
 // Decrypt implements [seal.Key].
@@ -123,11 +118,7 @@ func (k *Key) Decrypt(_ context.Context, wrapped []byte, ec seal.Context) ([]byt
 	if err != nil {
 		return nil, k.invalid(err)
 	}
-	additional, err := json.Marshal(ec) // the names in their order
-	if err != nil {
-		return nil, err
-	}
-	plain, err := aead.Open(nil, nil, sealed, additional)
+	plain, err := aead.Open(nil, nil, sealed, ec.Canonical())
 	if err != nil {
 		return nil, k.invalid(errors.New("the wrapped data key is not this key's, or damaged, or of another encryption context"))
 	}

@@ -144,7 +144,7 @@ func (k *Key) Caller(context.Context) string {
 func (k *Key) GenerateDataKey(ctx context.Context, ec seal.Context) (plain, wrapped []byte, err error) {
 	plain = make([]byte, seal.DataKeySize)
 	_, _ = rand.Read(plain) // it never fails
-	bound := canonical(ec)
+	bound := ec.Canonical()
 	answer, err := k.call(ctx, "encrypt", &request{Plaintext: plain, AssociatedData: bound, Context: bound})
 	if err == nil && !strings.HasPrefix(answer.Data.Ciphertext, "vault:v") {
 		err = k.wrongAnswer(errors.New("no wrapped data key in it"))
@@ -158,7 +158,7 @@ func (k *Key) GenerateDataKey(ctx context.Context, ec seal.Context) (plain, wrap
 
 // Decrypt implements [seal.Key].
 func (k *Key) Decrypt(ctx context.Context, wrapped []byte, ec seal.Context) (plain []byte, err error) {
-	bound := canonical(ec)
+	bound := ec.Canonical()
 	answer, err := k.call(ctx, "decrypt", &request{Ciphertext: string(wrapped), AssociatedData: bound, Context: bound})
 	if err != nil {
 		return nil, err
@@ -168,18 +168,6 @@ func (k *Key) Decrypt(ctx context.Context, wrapped []byte, ec seal.Context) (pla
 		return nil, k.wrongAnswer(fmt.Errorf("a data key of %d bytes, not of %d", n, seal.DataKeySize))
 	}
 	return answer.Data.Plaintext, nil
-}
-
-// canonical is the one text of an encryption context: JSON, sorted by name.
-func canonical(ec seal.Context) []byte {
-	if len(ec) == 0 {
-		return []byte("{}")
-	}
-	text, err := json.Marshal(ec)
-	if err != nil {
-		panic(err) // texts alone are in it
-	}
-	return text
 }
 
 // request is what encrypt and decrypt take. Bytes are base64 in JSON, as Vault

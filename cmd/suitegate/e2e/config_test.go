@@ -17,7 +17,8 @@ type config struct {
 	Prove        map[string]string         `yaml:"prove"`
 	Storage      string                    `yaml:"-"`
 	Redis        string                    `yaml:"-"`       // address, instead of Storage
-	Where        any                       `yaml:"storage"` // made of the two
+	Seal         map[string]any            `yaml:"-"`       // of either
+	Where        any                       `yaml:"storage"` // made of the three
 	Tickets      map[string]any            `yaml:"tickets,omitempty"`
 	Restart      map[string]bool           `yaml:"restart,omitempty"`
 	DrainTimeout string                    `yaml:"drain_timeout,omitempty"`
@@ -87,6 +88,13 @@ func (c config) write(t *testing.T, file string) {
 	c.Where = c.Storage
 	if c.Redis != "" {
 		c.Where = map[string]any{"redis": map[string]any{"address": c.Redis}}
+	}
+	if c.Seal != nil {
+		where := map[string]any{"directory": c.Storage, "seal": c.Seal}
+		if c.Redis != "" {
+			where = map[string]any{"redis": map[string]any{"address": c.Redis}, "seal": c.Seal}
+		}
+		c.Where = where
 	}
 	if c.DrainTimeout == "" {
 		c.DrainTimeout = "5s"
