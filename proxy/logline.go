@@ -131,9 +131,9 @@ func (c *connection) attrs(say *privacy) []slog.Attr {
 		attrs = append(attrs, slog.Bool("resumed", c.resumed))
 	}
 	if c.identity != nil && say.certificates {
-		add("client_subject", c.identity.Subject)
+		add("client_subject", shortened(c.identity.Subject))
 		if names := c.identity.SANs(); len(names) > 0 {
-			attrs = append(attrs, slog.Any("client_sans", names))
+			attrs = append(attrs, bounded("client_sans", names)...)
 		}
 		add("client_cert_serial", c.identity.Serial)
 	}

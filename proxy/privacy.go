@@ -38,8 +38,20 @@ func (p *privacy) address(a netip.AddrPort) string {
 	return a.String()
 }
 
+// maxWords is more than any error has to say, a panic's stack included; what a
+// client sent may stand in it.
+const maxWords = 8 << 10
+
 // words are what an error of a connection says, without what is not to be said.
 func (p *privacy) words(c *connection, err error) string {
+	text := p.reduced(c, err)
+	if len(text) > maxWords {
+		text = text[:maxWords] + "…"
+	}
+	return text
+}
+
+func (p *privacy) reduced(c *connection, err error) string {
 	text := err.Error()
 	if p.saysAll() {
 		return text

@@ -3,6 +3,7 @@ package proxy
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"math/big"
 	"path/filepath"
@@ -158,5 +159,30 @@ func TestPrivacyOfCertificates(t *testing.T) {
 				t.Errorf("client_certificates: %t, and %s in\n%s", said, name, shown)
 			}
 		}
+	}
+}
+
+// However much a client's certificate says, its line has an end.
+func TestLinesAreBounded(t *testing.T) {
+	root := (&issuer{t: t}).authority("root")
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	replace(t, ca, root.pem())
+	g := start(t, one("tcp", "rabbitmq", broker(t, echo), fmt.Sprintf(", client_certificates: {mode: require, ca: %q}", ca)))
+	line, err := g.visit(g.client(), root.client(strings.Repeat("long", 200), func(c *x509.Certificate) {
+		for n := range 500 {
+			c.DNSNames = append(c.DNSNames, fmt.Sprintf("%d.example", n))
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject, _ := line["client_subject"].(string)
+	names, _ := line["client_sans"].([]any)
+	if len(subject) > 300 || len(names) != maxOffered || line["client_sans_more"] != float64(501-maxOffered) {
+		t.Errorf("a subject of %d bytes, %d names and %v more", len(subject), len(names), line["client_sans_more"])
+	}
+	said := newPrivacy(parse(t, one("tcp", "rabbitmq", "127.0.0.1:1", "")).Log)
+	if n := len(said.words(nil, errors.New(strings.Repeat("long", 10_000)))); n > maxWords+len("…") {
+		t.Errorf("an error of %d bytes", n)
 	}
 }
