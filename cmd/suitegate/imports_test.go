@@ -22,7 +22,8 @@ cmd/suitegate/e2e  -
 policy             -
 certs              policy certs/seal
 certs/seal         -
-certs/seal/awskms  certs/seal
+certs/seal/localkey      certs/seal
+certs/seal/awskms        certs/seal
 certs/seal/vaulttransit  certs/seal
 certs/seal/sealtest      certs/seal
 certs/seal/kmstest       certs/seal/sealtest
