@@ -438,7 +438,7 @@ func TestREADMELogFields(t *testing.T) {
 		}
 		selector, isSelector := call.Fun.(*ast.SelectorExpr)
 		name, isName := call.Fun.(*ast.Ident)
-		if isName && (name.Name == "add" || name.Name == "list") || isSelector && fmt.Sprint(selector.X) == "slog" {
+		if isName && slices.Contains([]string{"add", "list", "bounded"}, name.Name) || isSelector && fmt.Sprint(selector.X) == "slog" {
 			if key, ok := stringLiteral(call.Args[0]); ok {
 				written[key] = true
 			}
