@@ -25,6 +25,8 @@ const (
 	DefaultReusePort         = false
 	DefaultWatch             = false
 	DefaultRefusalsPerMinute = 100
+	DefaultClientAddresses   = AddressesFull
+	DefaultLogPeople         = true
 	DefaultDrainTimeout      = 25 * time.Second // below the 30 s after which Kubernetes kills
 	DefaultServerName        = ServerNameAny
 	DefaultHandshakeTimeout  = 10 * time.Second
@@ -151,7 +153,22 @@ type Log struct {
 	// gateway have a line, for each listener and reason; the others are summed
 	// up. Default: DefaultRefusalsPerMinute (100). 0 is no limit.
 	RefusalsPerMinute int
+
+	// ClientAddresses is AddressesFull, AddressesPrefix (the /24 of an IPv4 address,
+	// the /48 of IPv6's) or AddressesOff. Default: DefaultClientAddresses (full).
+	ClientAddresses string
+
+	// What else lines say of who connects: the name that a client asks for, JA4, and
+	// what its certificate says. Default: DefaultLogPeople (true).
+	ServerNames, Fingerprints, ClientCertificates bool
 }
+
+// What the log says of the address of a client.
+const (
+	AddressesFull   = "full"
+	AddressesPrefix = "prefix"
+	AddressesOff    = "off"
+)
 
 // Tickets says how the keys of session tickets are kept, for all listeners.
 type Tickets struct {

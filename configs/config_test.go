@@ -58,7 +58,7 @@ func TestDefaults(t *testing.T) {
 	got := mustParse(t, minimal)
 	want := &Config{
 		File:         "dir/suitegate.yml",
-		Log:          Log{Format: "json", Level: "info", RefusalsPerMinute: 100},
+		Log:          Log{Format: "json", Level: "info", RefusalsPerMinute: 100, ClientAddresses: "full", ServerNames: true, Fingerprints: true, ClientCertificates: true},
 		Storage:      defaultStorage(os.Geteuid() == 0, os.Getenv),
 		DrainTimeout: 25 * time.Second,
 		Prove:        Prove{Mode: DefaultProve},
@@ -98,7 +98,7 @@ func TestDefaults(t *testing.T) {
 func TestEverythingSet(t *testing.T) {
 	got := mustParse(t, `
 admin: {address: "[::1]:9090", socket: admin.sock, token_file: admin.token}
-log: {format: text, level: debug, refusals_per_minute: 0}
+log: {format: text, level: debug, refusals_per_minute: 0, client_addresses: prefix, server_names: false, client_certificates: false}
 storage: state
 drain_timeout: 1m30s
 tickets: {rotation: 1h, lifetime: 20h, shared: true}
@@ -160,7 +160,7 @@ restart: {reuse_port: true}
 	want := &Config{
 		File:         "dir/suitegate.yml",
 		Admin:        Admin{Address: "[::1]:9090", Socket: "dir/admin.sock", TokenFile: "dir/admin.token"},
-		Log:          Log{Format: "text", Level: "debug"},
+		Log:          Log{Format: "text", Level: "debug", ClientAddresses: "prefix", Fingerprints: true},
 		Audit:        Audit{File: "dir/audit.log"},
 		Watch:        true,
 		ReusePort:    true,

@@ -40,6 +40,11 @@ func resolve(d *decoder, doc *document, cfg *Config) {
 		Level:  string(doc.Log.Level.or(DefaultLogLevel)),
 
 		RefusalsPerMinute: int(doc.Log.RefusalsPerMinute.or(DefaultRefusalsPerMinute)),
+
+		ClientAddresses:    string(doc.Log.ClientAddresses.or(DefaultClientAddresses)),
+		ServerNames:        bool(doc.Log.ServerNames.or(DefaultLogPeople)),
+		Fingerprints:       bool(doc.Log.Fingerprints.or(DefaultLogPeople)),
+		ClientCertificates: bool(doc.Log.ClientCertificates.or(DefaultLogPeople)),
 	}
 	cfg.Hardening = Hardening{
 		Landlock:  string(doc.Hardening.Landlock.or(DefaultLandlock)),

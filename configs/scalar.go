@@ -148,6 +148,13 @@ func (l *logLevel) parse(s string) error {
 	return choose(l, "log level", s, "debug", "info", "warn", "error")
 }
 
+type addressDetail string
+
+func (*addressDetail) kind() (tag, want string) { return "!!str", "full, prefix or off" }
+func (d *addressDetail) parse(s string) error {
+	return choose(d, "value", s, AddressesFull, AddressesPrefix, AddressesOff)
+}
+
 type protocol string
 
 func (*protocol) kind() (tag, want string) { return "!!str", "the name of a protocol" }

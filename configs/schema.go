@@ -115,6 +115,11 @@ type logKeys struct {
 	Level  field[logLevel]  `key:"level"`
 
 	RefusalsPerMinute field[count] `key:"refusals_per_minute"`
+
+	ClientAddresses    field[addressDetail] `key:"client_addresses"`
+	ServerNames        field[toggle]        `key:"server_names"`
+	Fingerprints       field[toggle]        `key:"fingerprints"`
+	ClientCertificates field[toggle]        `key:"client_certificates"`
 }
 
 type certificateKeys struct {

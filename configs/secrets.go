@@ -6,26 +6,36 @@ import (
 )
 
 // secretShapes are what secrets look like by their form alone: none of them is the
-// name, address or path of anything.
+// name, address or path of anything. Each has a sign without which it need not be
+// looked for: files can have a hundred thousand values.
 var secretShapes = []struct {
-	what string
-	form *regexp.Regexp
+	what, sign string
+	form       *regexp.Regexp
 }{
-	{"a URL with a user name or password in it", regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s]*@`)},
-	{"a password before a host", regexp.MustCompile(`^[^/@:\s]*:[^/@\s]+@[^@\s]+$`)},
-	{"a password or token", regexp.MustCompile(`(?i)(?:^|[^a-z0-9])(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key)["']?\s*[=:]\s*[^\s/]{3}`)},
-	{"an access key of AWS", regexp.MustCompile(`(?:^|[^A-Za-z0-9])(?:AKIA|ASIA)[A-Z2-7]{16}(?:[^A-Za-z0-9]|$)`)},
-	{"a token of Vault", regexp.MustCompile(`(?:^|[^A-Za-z0-9])hv[bsr]\.[A-Za-z0-9_-]{20}`)},
-	{"a JSON Web Token", regexp.MustCompile(`(?:^|[^A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.`)},
-	{"a token of GitHub", regexp.MustCompile(`(?:^|[^A-Za-z0-9])(?:gh[opsru]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{22})`)},
-	{"a token of GitLab", regexp.MustCompile(`(?:^|[^A-Za-z0-9])glpat-[A-Za-z0-9_-]{20}`)},
-	{"a token of Slack", regexp.MustCompile(`(?:^|[^A-Za-z0-9])xox[abprs]-[A-Za-z0-9-]{10}`)},
+	{"a URL with a user name or password in it", "@", regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s]*@`)},
+	{"a password before a host", "@", regexp.MustCompile(`^[^/@:\s]*:[^/@\s]+@[^@\s]+$`)},
+	{"a password or token", "=", password},
+	{"a password or token", ":", password},
+	{"an access key of AWS", "AKIA", accessKey},
+	{"an access key of AWS", "ASIA", accessKey},
+	{"a token of Vault", "hv", regexp.MustCompile(`(?:^|[^A-Za-z0-9])hv[bsr]\.[A-Za-z0-9_-]{20}`)},
+	{"a JSON Web Token", ".eyJ", regexp.MustCompile(`(?:^|[^A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.`)},
+	{"a token of GitHub", "gh", regexp.MustCompile(`(?:^|[^A-Za-z0-9])gh[opsru]_[A-Za-z0-9]{36}`)},
+	{"a token of GitHub", "github_pat_", regexp.MustCompile(`(?:^|[^A-Za-z0-9])github_pat_[A-Za-z0-9_]{22}`)},
+	{"a token of GitLab", "glpat-", regexp.MustCompile(`(?:^|[^A-Za-z0-9])glpat-[A-Za-z0-9_-]{20}`)},
+	{"a token of Slack", "xox", regexp.MustCompile(`(?:^|[^A-Za-z0-9])xox[abprs]-[A-Za-z0-9-]{10}`)},
 }
+
+var (
+	password = regexp.MustCompile(`(?i)(?:^|[^a-z0-9])(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key)["']?\s*[=:]\s*[^\s/]{3}`)
+
+	accessKey = regexp.MustCompile(`(?:^|[^A-Za-z0-9])(?:AKIA|ASIA)[A-Z2-7]{16}(?:[^A-Za-z0-9]|$)`)
+)
 
 // secretIn says what secret a text has in it by its form, and "" for none.
 func secretIn(s string) string {
 	for _, shape := range secretShapes {
-		if shape.form.MatchString(s) {
+		if strings.Contains(s, shape.sign) && shape.form.MatchString(s) {
 			return shape.what
 		}
 	}
@@ -38,6 +48,9 @@ func secretIn(s string) string {
 func secretName(s string) string {
 	if what := secretIn(s); what != "" {
 		return what
+	}
+	if len(s) < 20 {
+		return ""
 	}
 	for _, digits := range longHex.FindAllString(s, -1) {
 		if distinct(digits) > 8 {

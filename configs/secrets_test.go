@@ -3,7 +3,9 @@ package configs
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -120,8 +122,12 @@ listeners:
 	if _, err := Parse("gateway.yml", []byte(fill(-1, ""))); err != nil {
 		t.Fatal(err)
 	}
-	for secret, what := range secretExamples {
+	for n, secret := range slices.Sorted(maps.Keys(secretExamples)) {
+		what := secretExamples[secret]
 		for at, text := range place.FindAllString(places, -1) {
+			if (n+at)%4 > 0 {
+				continue // every place has some of them, which is soon enough
+			}
 			_, err := Parse("gateway.yml", []byte(fill(at, secret)))
 			if err == nil && secretIn(secret) == "" && text == "<me>" {
 				continue // what a user of Redis is called may be anything

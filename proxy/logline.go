@@ -43,9 +43,10 @@ func (c *connection) end(stats relay.Stats, err error) {
 	c.lease.End()
 	server := c.listener.server
 	server.Metrics.Ended(c.route.Name, reason, refused)
+	say := server.privacy.Load()
 	if refused {
-		why, _, _ := strings.Cut(err.Error(), "\n") // without a panic's stack
-		server.refused.note(refusalKind{c.route.Name, reason}, lastRefusal{time.Now(), c.source.String(), why})
+		why, _, _ := strings.Cut(say.words(c, err), "\n") // without a panic's stack
+		server.refused.note(refusalKind{c.route.Name, reason}, lastRefusal{time.Now(), say.address(c.source), why})
 	}
 	clientAlert := ""
 	if alert, ok := engine.ClientAlert(err); ok {
@@ -56,7 +57,7 @@ func (c *connection) end(stats relay.Stats, err error) {
 		return
 	}
 
-	attrs := append(c.attrs(),
+	attrs := append(c.attrs(say),
 		slog.Int64("bytes_from_client", fromClient),
 		slog.Int64("bytes_from_backend", stats.FromBackend),
 		slog.Duration("duration", time.Since(c.start).Round(time.Microsecond)),
@@ -69,7 +70,7 @@ func (c *connection) end(stats relay.Stats, err error) {
 		if clientAlert != "" {
 			attrs = append(attrs, slog.String("client_alert", clientAlert))
 		}
-		attrs = append(attrs, slog.String("error", err.Error()))
+		attrs = append(attrs, slog.String("error", say.words(c, err)))
 		attrs = append(attrs, offered(c.hello, err)...)
 	}
 	server.logConnection(level, attrs)
@@ -90,8 +91,8 @@ func (s *Server) logConnection(level slog.Level, attrs []slog.Attr) {
 // nothing of importance: port checks connect and close, and so do authorities.
 var unremarkable = map[string]bool{"client_closed": true, "shutdown": true, reasonChallenge: true}
 
-// attrs says as much as the connection got to know.
-func (c *connection) attrs() []slog.Attr {
+// attrs says as much as the connection got to know, and may be said.
+func (c *connection) attrs(say *privacy) []slog.Attr {
 	attrs := make([]slog.Attr, 0, 31)
 	add := func(key, value string) {
 		if value != "" {
@@ -99,13 +100,17 @@ func (c *connection) attrs() []slog.Attr {
 		}
 	}
 	add("listener", c.route.Name)
-	add("client", c.source.String())
+	add("client", say.address(c.source))
 	if c.proxiedBy.IsValid() {
 		add("proxied_by", c.proxiedBy.String())
 	}
-	add("sni", c.serverName)
+	if say.serverNames {
+		add("sni", c.serverName)
+	}
 	add("alpn_offered", c.alpnOffered)
-	add("ja4", c.ja4)
+	if say.fingerprints {
+		add("ja4", c.ja4)
+	}
 	if c.canary != nil {
 		add("canary", c.canary.Policy)
 	}
@@ -125,10 +130,10 @@ func (c *connection) attrs() []slog.Attr {
 		add("alpn", c.alpn)
 		attrs = append(attrs, slog.Bool("resumed", c.resumed))
 	}
-	if c.identity != nil {
-		add("client_subject", c.identity.Subject)
+	if c.identity != nil && say.certificates {
+		add("client_subject", shortened(c.identity.Subject))
 		if names := c.identity.SANs(); len(names) > 0 {
-			attrs = append(attrs, slog.Any("client_sans", names))
+			attrs = append(attrs, bounded("client_sans", names)...)
 		}
 		add("client_cert_serial", c.identity.Serial)
 	}

@@ -46,6 +46,19 @@ func list[T ~uint16](key string, values []T, name func(T) string) []slog.Attr {
 			names = append(names, name(v))
 		}
 	}
+	return withMore(key, names, more)
+}
+
+// bounded is the same for texts, each of which is cut where it is too long.
+func bounded(key string, texts []string) []slog.Attr {
+	var names []string
+	for _, text := range texts[:min(len(texts), maxOffered)] {
+		names = append(names, shortened(text))
+	}
+	return withMore(key, names, len(texts)-len(names))
+}
+
+func withMore(key string, names []string, more int) []slog.Attr {
 	attrs := []slog.Attr{slog.Any(key, names)}
 	if more > 0 {
 		attrs = append(attrs, slog.Int(key+"_more", more))

@@ -89,6 +89,7 @@ type Server struct {
 	admin     adminServer
 	audit     audit.Log
 	sampling  sampler // of the log lines of refusals
+	privacy   atomic.Pointer[privacy]
 	issuances certs.Issuances
 	http01    challengeServers
 	closed    bool
@@ -242,6 +243,7 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	previous := s.current
 	s.current, s.loaded, s.proof, s.unproved = next, time.Now(), nil, nil
 	s.sampling.setLimit(next.config.Log.RefusalsPerMinute)
+	s.privacy.Store(newPrivacy(next.config.Log))
 	if previous == nil {
 		s.begun = s.loaded
 		s.poller.Open()

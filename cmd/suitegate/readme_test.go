@@ -160,6 +160,10 @@ func TestREADMEConfiguration(t *testing.T) {
 		"hardening.landlock":                        configs.DefaultLandlock,
 		"hardening.core_dumps":                      strconv.FormatBool(configs.DefaultCoreDumps),
 		"log.refusals_per_minute":                   strconv.Itoa(configs.DefaultRefusalsPerMinute),
+		"log.client_addresses":                      configs.DefaultClientAddresses,
+		"log.server_names":                          strconv.FormatBool(configs.DefaultLogPeople),
+		"log.fingerprints":                          strconv.FormatBool(configs.DefaultLogPeople),
+		"log.client_certificates":                   strconv.FormatBool(configs.DefaultLogPeople),
 		"drain_timeout":                             configs.DefaultDrainTimeout.String(),
 		"restart.reuse_port":                        strconv.FormatBool(configs.DefaultReusePort),
 		"reload.watch":                              strconv.FormatBool(configs.DefaultWatch),
@@ -434,7 +438,7 @@ func TestREADMELogFields(t *testing.T) {
 		}
 		selector, isSelector := call.Fun.(*ast.SelectorExpr)
 		name, isName := call.Fun.(*ast.Ident)
-		if isName && (name.Name == "add" || name.Name == "list") || isSelector && fmt.Sprint(selector.X) == "slog" {
+		if isName && slices.Contains([]string{"add", "list", "bounded"}, name.Name) || isSelector && fmt.Sprint(selector.X) == "slog" {
 			if key, ok := stringLiteral(call.Args[0]); ok {
 				written[key] = true
 			}

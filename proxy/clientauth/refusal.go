@@ -50,6 +50,14 @@ type Refusal struct {
 func (r *Refusal) Error() string { return "clientauth: " + r.err.Error() }
 func (r *Refusal) Unwrap() error { return r.err }
 
+// Anonymous is what Error says, without whose certificate it was.
+func (r *Refusal) Anonymous() string {
+	if why := errors.Unwrap(r.err); why != nil {
+		return "clientauth: " + why.Error()
+	}
+	return r.Error()
+}
+
 // Reason is one of the Reason constants.
 func (r *Refusal) Reason() string { return r.reason }
 

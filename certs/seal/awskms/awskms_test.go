@@ -2,13 +2,9 @@ package awskms_test
 
 import (
 	"bytes"
-	"context"
-	"encoding/base64"
-	"fmt"
 	"maps"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -66,15 +62,6 @@ func newKey(t *testing.T, c awskms.Config) *awskms.Key {
 	return k
 }
 
-// wantCause fails the test unless err is a *seal.KeyError of this key and cause.
-func wantCause(t *testing.T, err error, arn, cause string) {
-	t.Helper()
-	keyErr, ok := err.(*seal.KeyError)
-	if !ok || keyErr.Cause != cause || keyErr.Key != arn {
-		t.Errorf("error %v, want %s of %s", err, cause, arn)
-	}
-}
-
 func TestRoundTrip(t *testing.T) {
 	server, writer, arn := newServer(t)
 	k := newKey(t, awskms.Config{Key: arn, Endpoint: server.URL})
@@ -105,65 +92,18 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// Every fault at every operation has its cause, and each is one request: trying
-// again is done elsewhere.
-func TestFaults(t *testing.T) {
-	server, _, arn := newServer(t)
-	k := newKey(t, awskms.Config{Key: arn, Endpoint: server.URL})
-	good, wrapped, err := k.GenerateDataKey(t.Context(), site)
-	if err != nil {
-		t.Fatal(err)
-	}
-	operations := map[string]func(context.Context) ([]byte, error){
-		kmstest.GenerateDataKey: func(ctx context.Context) ([]byte, error) {
-			plain, _, err := k.GenerateDataKey(ctx, site)
-			return plain, err
-		},
-		kmstest.Decrypt: func(ctx context.Context) ([]byte, error) { return k.Decrypt(ctx, wrapped, site) },
-	}
-	for _, fault := range kmstest.Faults {
-		for operation, do := range operations {
-			t.Run(fmt.Sprint(operation, "/", fault), func(t *testing.T) {
-				before := len(server.Calls())
-				server.Fail(operation, 1, fault)
-				timeout := time.Minute
-				if fault == sealtest.Slow {
-					timeout = 50 * time.Millisecond
-				}
-				ctx, cancel := context.WithTimeout(t.Context(), timeout)
-				defer cancel()
-				plain, err := do(ctx)
-				if fault.Cause() == "" {
-					if err != nil || bytes.Equal(plain, good) {
-						t.Errorf("error %v; want another data key", err)
-					}
-					return
-				}
-				wantCause(t, err, arn, fault.Cause())
-				if plain != nil {
-					t.Error("there is a data key beside the error")
-				}
-				for shown := err; shown != nil; shown = unwrap(shown) {
-					if text := fmt.Sprintf("%+v", shown); strings.Contains(text, base64.StdEncoding.EncodeToString(good)) {
-						t.Error("the error shows the data key")
-					}
-				}
-				if n := len(server.Calls()) - before; n != 1 {
-					t.Errorf("%d requests", n)
-				}
-				if _, err := do(t.Context()); err != nil {
-					t.Errorf("when the fault is gone: %v", err)
-				}
-			})
-		}
+func contract(server *kmstest.Server, k *awskms.Key) *sealtest.Contract {
+	return &sealtest.Contract{
+		Key: k, Plan: &server.Plan, Faults: kmstest.Faults, Calls: func() int { return len(server.Calls()) },
+		GenerateDataKey: kmstest.GenerateDataKey, Decrypt: kmstest.Decrypt,
 	}
 }
 
-func unwrap(err error) error {
-	if wrapper, ok := err.(interface{ Unwrap() error }); ok {
-		return wrapper.Unwrap()
-	}
-	return nil
+func TestFaults(t *testing.T) {
+	server, writer, arn := newServer(t)
+	c := contract(server, newKey(t, awskms.Config{Key: arn, Endpoint: server.URL}))
+	c.Secrets = []string{writer.SecretAccessKey}
+	c.TestFaults(t)
 }
 
 func TestUnreachable(t *testing.T) {
@@ -171,7 +111,7 @@ func TestUnreachable(t *testing.T) {
 	k := newKey(t, awskms.Config{Key: arn, Endpoint: server.URL})
 	server.Close()
 	_, _, err := k.GenerateDataKey(t.Context(), site)
-	wantCause(t, err, arn, seal.KeyUnreachable)
+	sealtest.WantCause(t, err, k, seal.KeyUnreachable)
 }
 
 func TestCredentials(t *testing.T) {
@@ -207,7 +147,7 @@ func TestCredentials(t *testing.T) {
 				}
 				return
 			}
-			wantCause(t, err, arn, test.cause)
+			sealtest.WantCause(t, err, k, test.cause)
 			if secret := test.as.SecretAccessKey; secret != "" && strings.Contains(err.Error(), secret) {
 				t.Error("the error shows the secret key")
 			}
@@ -218,32 +158,12 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// What was wrapped opens with the same key and context, and no other.
 func TestContext(t *testing.T) {
 	server, writer, arn := newServer(t)
 	other := server.CreateKey()
 	server.SetPolicy(other, both(writer))
 	k := newKey(t, awskms.Config{Key: arn, Endpoint: server.URL})
-	_, wrapped, err := k.GenerateDataKey(t.Context(), site)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, ec := range map[string]seal.Context{
-		"none":    nil,
-		"less":    {"suitegate:storage": "test"},
-		"another": {"suitegate:storage": "test", "suitegate:principal": "certificates/other.example"},
-	} {
-		_, err := k.Decrypt(t.Context(), wrapped, ec)
-		if t.Logf("%s: %v", name, err); err == nil {
-			t.Errorf("%s: opened", name)
-			continue
-		}
-		wantCause(t, err, arn, seal.KeyInvalidValue)
-	}
-	_, err = k.Decrypt(t.Context(), append([]byte("x"), wrapped...), site)
-	wantCause(t, err, arn, seal.KeyInvalidValue)
-	_, err = newKey(t, awskms.Config{Key: other, Endpoint: server.URL}).Decrypt(t.Context(), wrapped, site)
-	wantCause(t, err, other, seal.KeyInvalidValue)
+	contract(server, k).TestContext(t, newKey(t, awskms.Config{Key: other, Endpoint: server.URL}))
 }
 
 func TestStates(t *testing.T) {
@@ -256,9 +176,9 @@ func TestStates(t *testing.T) {
 	check := func(cause string) {
 		t.Helper()
 		_, _, err := k.GenerateDataKey(t.Context(), site)
-		wantCause(t, err, arn, cause)
+		sealtest.WantCause(t, err, k, cause)
 		_, err = k.Decrypt(t.Context(), wrapped, site)
-		wantCause(t, err, arn, cause)
+		sealtest.WantCause(t, err, k, cause)
 	}
 	server.SetState(arn, kmstest.Disabled)
 	check(seal.KeyDisabled)
@@ -288,16 +208,16 @@ func TestGrants(t *testing.T) {
 	})
 	without := newKey(t, awskms.Config{Key: arn, Endpoint: server.URL})
 	_, err = without.Decrypt(t.Context(), wrapped, site)
-	wantCause(t, err, arn, seal.KeyDenied)
+	sealtest.WantCause(t, err, without, seal.KeyDenied)
 
 	with := newKey(t, awskms.Config{Key: arn, Endpoint: server.URL, GrantTokens: []string{token}})
 	if _, err := with.Decrypt(t.Context(), wrapped, site); err != nil {
 		t.Errorf("with the token: %v", err)
 	}
 	_, _, err = with.GenerateDataKey(t.Context(), site)
-	wantCause(t, err, arn, seal.KeyDenied)
+	sealtest.WantCause(t, err, with, seal.KeyDenied)
 	_, err = with.Decrypt(t.Context(), wrapped, seal.Context{"suitegate:storage": "other"})
-	wantCause(t, err, arn, seal.KeyDenied)
+	sealtest.WantCause(t, err, with, seal.KeyDenied)
 
 	server.Settle()
 	if _, err := without.Decrypt(t.Context(), wrapped, site); err != nil {
@@ -305,5 +225,5 @@ func TestGrants(t *testing.T) {
 	}
 	server.RevokeGrants(arn)
 	_, err = with.Decrypt(t.Context(), wrapped, site)
-	wantCause(t, err, arn, seal.KeyDenied)
+	sealtest.WantCause(t, err, with, seal.KeyDenied)
 }

@@ -10,6 +10,9 @@
 // The token needs the capability update, on MOUNT/encrypt/NAME to seal and on
 // MOUNT/decrypt/NAME, and must not have create on the former: with it, Vault makes a
 // new key in the place of one that is gone.
+//
+// Requests and answers are wiped, as far as they are ours: a plaintext data key
+// passes through buffers of TLS and HTTP, too.
 package vaulttransit
 
 import (

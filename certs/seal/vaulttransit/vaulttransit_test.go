@@ -2,17 +2,13 @@ package vaulttransit_test
 
 import (
 	"bytes"
-	"context"
-	"encoding/base64"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -53,15 +49,6 @@ func newKey(t *testing.T, c vaulttransit.Config) *vaulttransit.Key {
 	return k
 }
 
-// wantCause fails the test unless err is a *seal.KeyError of this key and cause.
-func wantCause(t *testing.T, err error, k seal.Key, cause string) {
-	t.Helper()
-	keyErr, ok := err.(*seal.KeyError)
-	if !ok || keyErr.Cause != cause || keyErr.Key != k.ID() {
-		t.Errorf("error %v, want %s of %s", err, cause, k.ID())
-	}
-}
-
 func TestRoundTrip(t *testing.T) {
 	server, token := newServer(t)
 	k := newKey(t, vaulttransit.Config{Address: server.URL, Token: always(token)})
@@ -95,62 +82,21 @@ func TestRoundTrip(t *testing.T) {
 	}
 	server.RotateKey(keyPath, 2)
 	_, err = k.Decrypt(t.Context(), wrapped, site)
-	wantCause(t, err, k, seal.KeyDenied)
+	sealtest.WantCause(t, err, k, seal.KeyDenied)
 }
 
-// Every fault at every operation has its cause, and each is one request.
+func contract(server *vaulttest.Server, k *vaulttransit.Key) *sealtest.Contract {
+	return &sealtest.Contract{
+		Key: k, Plan: &server.Plan, Faults: vaulttest.Faults, Calls: func() int { return len(server.Calls()) },
+		GenerateDataKey: vaulttest.Encrypt, Decrypt: vaulttest.Decrypt, DrawnHere: true,
+	}
+}
+
 func TestFaults(t *testing.T) {
 	server, token := newServer(t)
-	k := newKey(t, vaulttransit.Config{Address: server.URL, Token: always(token)})
-	good, wrapped, err := k.GenerateDataKey(t.Context(), site)
-	if err != nil {
-		t.Fatal(err)
-	}
-	operations := map[string]func(context.Context) ([]byte, error){
-		vaulttest.Encrypt: func(ctx context.Context) ([]byte, error) {
-			plain, _, err := k.GenerateDataKey(ctx, site)
-			return plain, err
-		},
-		vaulttest.Decrypt: func(ctx context.Context) ([]byte, error) { return k.Decrypt(ctx, wrapped, site) },
-	}
-	for _, fault := range vaulttest.Faults {
-		for operation, do := range operations {
-			t.Run(fmt.Sprint(operation, "/", fault), func(t *testing.T) {
-				before := len(server.Calls())
-				server.Fail(operation, 1, fault)
-				timeout := time.Minute
-				if fault == sealtest.Slow {
-					timeout = 50 * time.Millisecond
-				}
-				ctx, cancel := context.WithTimeout(t.Context(), timeout)
-				defer cancel()
-				plain, err := do(ctx)
-				if fault.Cause() == "" || fault == sealtest.ShortPlaintext && operation == vaulttest.Encrypt {
-					// What was wrapped is another key than what is here: to open it shows that.
-					if err != nil || bytes.Equal(plain, good) {
-						t.Errorf("error %v; want another data key", err)
-					}
-					return
-				}
-				wantCause(t, err, k, fault.Cause())
-				if plain != nil {
-					t.Error("there is a data key beside the error")
-				}
-				for shown := err; shown != nil; shown = errors.Unwrap(shown) {
-					text := fmt.Sprintf("%+v", shown)
-					if strings.Contains(text, base64.StdEncoding.EncodeToString(good)) || strings.Contains(text, token) {
-						t.Errorf("the error shows a secret: %s", text)
-					}
-				}
-				if n := len(server.Calls()) - before; n != 1 {
-					t.Errorf("%d requests", n)
-				}
-				if _, err := do(t.Context()); err != nil {
-					t.Errorf("when the fault is gone: %v", err)
-				}
-			})
-		}
-	}
+	c := contract(server, newKey(t, vaulttransit.Config{Address: server.URL, Token: always(token)}))
+	c.Secrets = []string{token}
+	c.TestFaults(t)
 }
 
 func TestUnreachable(t *testing.T) {
@@ -158,14 +104,14 @@ func TestUnreachable(t *testing.T) {
 	k := newKey(t, vaulttransit.Config{Address: server.URL, Token: always(token)})
 	server.Seal(true)
 	_, _, err := k.GenerateDataKey(t.Context(), site)
-	wantCause(t, err, k, seal.KeyUnreachable)
+	sealtest.WantCause(t, err, k, seal.KeyUnreachable)
 	server.Seal(false)
 	if _, _, err := k.GenerateDataKey(t.Context(), site); err != nil {
 		t.Errorf("unsealed: %v", err)
 	}
 	server.Close()
 	_, _, err = k.GenerateDataKey(t.Context(), site)
-	wantCause(t, err, k, seal.KeyUnreachable)
+	sealtest.WantCause(t, err, k, seal.KeyUnreachable)
 }
 
 // A token is read for each request, so that one that was replaced is used at once.
@@ -181,65 +127,53 @@ func TestTokens(t *testing.T) {
 	caller := k.Caller(t.Context())
 	server.RevokeToken(first)
 	_, _, err = k.GenerateDataKey(t.Context(), site)
-	wantCause(t, err, k, seal.KeyCredentials)
+	sealtest.WantCause(t, err, k, seal.KeyCredentials)
 
 	current = second
 	if _, _, err := k.GenerateDataKey(t.Context(), site); err != nil {
 		t.Errorf("with the new token: %v", err)
 	}
 	_, err = k.Decrypt(t.Context(), wrapped, site)
-	wantCause(t, err, k, seal.KeyDenied)
+	sealtest.WantCause(t, err, k, seal.KeyDenied)
 	if now := k.Caller(t.Context()); now == caller || !strings.HasPrefix(now, "token-sha256:") || strings.Contains(now, second) {
 		t.Errorf("caller %q, and before %q", now, caller)
 	}
 
 	for _, current = range []string{"", "two words", "a\nline", "umläut"} {
 		_, _, err = k.GenerateDataKey(t.Context(), site)
-		wantCause(t, err, k, seal.KeyCredentials)
+		sealtest.WantCause(t, err, k, seal.KeyCredentials)
 		if current != "" && strings.Contains(err.Error(), current) {
 			t.Errorf("the error shows the token: %v", err)
 		}
 	}
 	failure = errors.New("no such file")
 	_, _, err = k.GenerateDataKey(t.Context(), site)
-	wantCause(t, err, k, seal.KeyCredentials)
+	sealtest.WantCause(t, err, k, seal.KeyCredentials)
 	if k.Caller(t.Context()) != "" {
 		t.Errorf("caller %q without a token", k.Caller(t.Context()))
 	}
 }
 
-// What was wrapped opens with the same key and context, and no other.
 func TestContext(t *testing.T) {
 	server, _ := newServer(t)
 	server.CreateKey("transit/other")
 	token := always(server.CreateToken("transit/encrypt/suitegate", "transit/decrypt/suitegate", "transit/decrypt/other"))
 	k := newKey(t, vaulttransit.Config{Address: server.URL, Token: token})
-	other := newKey(t, vaulttransit.Config{Address: server.URL, Token: token, Name: "other"})
+	contract(server, k).TestContext(t, newKey(t, vaulttransit.Config{Address: server.URL, Token: token, Name: "other"}))
+}
+
+func TestDeleted(t *testing.T) {
+	server, token := newServer(t)
+	k := newKey(t, vaulttransit.Config{Address: server.URL, Token: always(token)})
 	_, wrapped, err := k.GenerateDataKey(t.Context(), site)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, ec := range map[string]seal.Context{
-		"none":    nil,
-		"less":    {"suitegate:storage": "test"},
-		"another": {"suitegate:storage": "test", "suitegate:principal": "certificates/other.example"},
-	} {
-		if _, err := k.Decrypt(t.Context(), wrapped, ec); err == nil {
-			t.Errorf("%s: opened", name)
-		} else {
-			wantCause(t, err, k, seal.KeyInvalidValue)
-		}
-	}
-	_, err = other.Decrypt(t.Context(), wrapped, site)
-	wantCause(t, err, other, seal.KeyInvalidValue)
-	_, err = k.Decrypt(t.Context(), []byte("not from Vault"), site)
-	wantCause(t, err, k, seal.KeyInvalidValue)
-
 	server.DeleteKey(keyPath)
 	_, err = k.Decrypt(t.Context(), wrapped, site)
-	wantCause(t, err, k, seal.KeyNotFound)
+	sealtest.WantCause(t, err, k, seal.KeyNotFound)
 	_, _, err = k.GenerateDataKey(t.Context(), site) // a token without create cannot make it anew
-	wantCause(t, err, k, seal.KeyDenied)
+	sealtest.WantCause(t, err, k, seal.KeyDenied)
 }
 
 // A server that cannot bind a data key to its context is not used.
@@ -249,12 +183,12 @@ func TestWithoutAssociatedData(t *testing.T) {
 	token := always(server.CreateToken("transit/encrypt/suitegate", "transit/encrypt/rsa"))
 	rsa := newKey(t, vaulttransit.Config{Address: server.URL, Token: token, Name: "rsa"})
 	_, _, err := rsa.GenerateDataKey(t.Context(), site)
-	wantCause(t, err, rsa, seal.KeyWrongAnswer)
+	sealtest.WantCause(t, err, rsa, seal.KeyWrongAnswer)
 
 	server.TooOld = true
 	k := newKey(t, vaulttransit.Config{Address: server.URL, Token: token})
 	_, _, err = k.GenerateDataKey(t.Context(), site)
-	wantCause(t, err, k, seal.KeyWrongAnswer)
+	sealtest.WantCause(t, err, k, seal.KeyWrongAnswer)
 }
 
 func TestNamespaceAndMount(t *testing.T) {
@@ -277,7 +211,7 @@ func TestTLS(t *testing.T) {
 	token := always(server.CreateToken("transit/encrypt/suitegate"))
 	stranger := newKey(t, vaulttransit.Config{Address: server.URL, Token: token})
 	_, _, err := stranger.GenerateDataKey(t.Context(), site)
-	wantCause(t, err, stranger, seal.KeyUnreachable)
+	sealtest.WantCause(t, err, stranger, seal.KeyUnreachable)
 	if n := len(server.Calls()); n != 0 {
 		t.Errorf("%d requests went to a server that was not verified", n)
 	}
@@ -300,7 +234,7 @@ func TestRedirect(t *testing.T) {
 	t.Cleanup(standby.Close)
 	k := newKey(t, vaulttransit.Config{Address: standby.URL, Token: always(token)})
 	_, _, err := k.GenerateDataKey(t.Context(), site)
-	wantCause(t, err, k, seal.KeyUnreachable)
+	sealtest.WantCause(t, err, k, seal.KeyUnreachable)
 	if n := len(server.Calls()); n != 0 {
 		t.Errorf("%d requests followed", n)
 	}
