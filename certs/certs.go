@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/certmagic"
 
+	"github.com/suitegate/suitegate/certs/seal"
 	"github.com/suitegate/suitegate/policy"
 )
 
@@ -78,6 +79,11 @@ type Config struct {
 
 	// FIPS refuses keys, and files of keys, that take more than FIPS 140-3 approves.
 	FIPS bool
+
+	// Keyring seals what is secret in the storage. It is closed by whoever has
+	// made it, after the stores that have it. Default: nothing is sealed, and a
+	// storage that is, is refused.
+	Keyring *seal.Keyring
 
 	// StorageFailed, where it is set, is told of each operation of the storage
 	// that fails, with the cause (StorageFull, …).

@@ -3,6 +3,7 @@ package certs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -129,9 +130,9 @@ func patiently(patience time.Duration, end func()) {
 	}
 }
 
-// lineKey is what a line is found by.
+// lineKey is what a line is found by. A line ends with the keyring that it has.
 func lineKey(s *Store, src *acmeSource, kind acmeKind) string {
-	return strings.Join([]string{src.entry, string(kind.generator), s.storage.place(""), src.settings.key()}, "\n")
+	return strings.Join([]string{src.entry, string(kind.generator), s.storage.place(""), fmt.Sprintf("%p", s.config.Keyring), src.settings.key()}, "\n")
 }
 
 // namesOf are the names for which there are issuances of a source.

@@ -14,6 +14,14 @@ type Secret struct {
 	Env  string // names the environment variable that holds it
 }
 
+// Name says where the secret is.
+func (s Secret) Name() string {
+	if s.File == "" {
+		return "the environment variable " + s.Env
+	}
+	return s.File
+}
+
 // maxSecret is the longest, in bytes.
 const maxSecret = 4096
 
@@ -23,7 +31,7 @@ func (s Secret) Read() ([]byte, error) {
 		if value := os.Getenv(s.Env); value != "" {
 			return []byte(value), nil
 		}
-		return nil, fmt.Errorf("the environment variable %s is not set, or empty", s.Env)
+		return nil, fmt.Errorf("%s is not set, or empty", s.Name())
 	}
 	data, err := readFile(s.File)
 	if err != nil {

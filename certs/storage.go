@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -12,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/caddyserver/certmagic"
+
+	"github.com/suitegate/suitegate/certs/seal"
 )
 
 // Causes for which a storage fails: the [StorageError.Reason], and what
@@ -25,6 +28,10 @@ const (
 	StorageTimeout     = "timeout"
 	StorageOther       = "other"
 )
+
+// Beside these there are the causes of package seal, by the names that they have
+// there: for which a key encryption key cannot be used, or what is stored is not
+// taken.
 
 // StorageError is a storage that is not fit for use.
 type StorageError struct {
@@ -43,7 +50,13 @@ func storageError(err error) error { return &StorageError{Cause: causeOf(err), E
 // causeOf names what an operation of a storage failed for.
 func causeOf(err error) string {
 	var network *net.OpError
+	var refused *seal.Error
+	var key *seal.KeyError
 	switch {
+	case errors.As(err, &key):
+		return key.Cause
+	case errors.As(err, &refused):
+		return refused.Cause
 	case errors.Is(err, syscall.EROFS):
 		return StorageReadOnly
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
@@ -68,7 +81,8 @@ type backend interface {
 	certmagic.Storage
 	certmagic.TryLocker
 
-	// check makes what is missing, and reports a storage that is not fit.
+	// check makes what is missing, and reports a storage that is not fit. The
+	// error is a *StorageError.
 	check(ctx context.Context) error
 
 	// place says where a key is, in words for a person; "" is the whole.
@@ -95,16 +109,55 @@ func newStorage(cfg Config) (*storage, error) {
 	if s.failed == nil {
 		s.failed = func(_, _ string) {}
 	}
-	if cfg.Redis == nil {
-		s.backend = newFileStorage(cfg.Storage)
-		return s, nil
+	kept, err := newBackend(cfg)
+	if err != nil {
+		return nil, err
 	}
-	shared, err := newRedisStorage(*cfg.Redis, s.logger)
+	s.backend = guarded{kept, seal.Plain{Storage: kept}}
+	if cfg.Keyring != nil {
+		s.backend = guarded{kept, seal.NewStorage(kept, cfg.Keyring)}
+	}
+	return s, nil
+}
+
+// newBackend returns what the storage that cfg names is kept in, as it is.
+func newBackend(cfg Config) (backend, error) {
+	if cfg.Redis == nil {
+		return newFileStorage(cfg.Storage), nil
+	}
+	shared, err := newRedisStorage(*cfg.Redis, cfg.logger())
 	if err != nil {
 		return nil, storageError(err)
 	}
-	s.backend = shared
-	return s, nil
+	return shared, nil
+}
+
+// guarded is a backend whose values are sealed, or known not to be.
+type guarded struct {
+	backend
+	values interface {
+		Check(ctx context.Context) error
+		Store(ctx context.Context, name string, value []byte) error
+		Load(ctx context.Context, name string) ([]byte, error)
+	}
+}
+
+func (g guarded) check(ctx context.Context) error {
+	if err := g.backend.check(ctx); err != nil {
+		return err
+	}
+	if err := g.values.Check(ctx); err != nil {
+		return &StorageError{Cause: causeOf(err), Err: fmt.Errorf("%s: %w", g.place(""), err)}
+	}
+	return nil
+}
+
+func (g guarded) Store(ctx context.Context, name string, value []byte) error {
+	return g.values.Store(ctx, name, value)
+}
+
+func (g guarded) Load(ctx context.Context, name string) ([]byte, error) {
+	return g.values.Load(ctx, name)
 }
 
 // observe takes note of how an operation ended, and returns its error.

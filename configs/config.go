@@ -79,6 +79,10 @@ type Config struct {
 	// Redis is used instead of the directory where it is set; Storage is "" then.
 	Redis *Redis
 
+	// Seal says how what is secret in the storage is sealed. Default: nil, it is
+	// not.
+	Seal *Seal
+
 	// DrainTimeout is how long connections may go on after the order to stop.
 	// Default: DefaultDrainTimeout (25 s).
 	DrainTimeout time.Duration

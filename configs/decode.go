@@ -130,6 +130,10 @@ func (d *decoder) scalar(key, n *yaml.Node, target scalar) bool {
 		d.errorf(n, "%swant %s, not PEM; it belongs in a file of its own", prefix(key), want)
 		return false // whoever looks at the value next would show it
 	}
+	if what := secretFor(target, n.Value); what != "" {
+		d.errorf(n, "%swant %s, not %s: it would end in logs", prefix(key), want, what)
+		return false
+	}
 	if err := target.parse(n.Value); err != nil {
 		d.errorf(n, "%s%v", prefix(key), err)
 		return false
@@ -284,7 +288,7 @@ func prefix(key *yaml.Node) string {
 // label is a key as it stands in an error: bare if it is harmless.
 func label(key *yaml.Node) string {
 	var n name
-	if n.parse(key.Value) == nil {
+	if n.parse(key.Value) == nil && secretName(key.Value) == "" {
 		return key.Value
 	}
 	return quote(key.Value)

@@ -233,6 +233,8 @@ func textOf(v reflect.Value) string {
 	switch value := v.Interface().(type) {
 	case policy.Suite:
 		text = value.Name
+	case SealingKey:
+		text = value.text()
 	case time.Time:
 		if text = value.Format(time.RFC3339); value.IsZero() {
 			text = ""
@@ -257,8 +259,10 @@ func keyOf(field string) string {
 	switch field {
 	case "MaxAge", "MaxAgeJitter":
 		return "max_connection_" + keyOf(strings.TrimPrefix(field, "Max"))
-	case "Redis":
-		return "storage.redis"
+	case "Redis", "Seal":
+		return "storage." + strings.ToLower(field)
+	case "Reuse":
+		return "data_key_reuse"
 	case "ReusePort":
 		return "restart.reuse_port"
 	case "Watch":

@@ -95,7 +95,7 @@ func TestDiffPaths(t *testing.T) {
 // by them.
 func TestDiffKeys(t *testing.T) {
 	known := make(map[string]bool)
-	eachKey(reflect.TypeFor[document](), nil, "", func(path string, _ bool) {
+	eachKey(reflect.TypeFor[document](), nil, "", func(_ reflect.Type, path string, _ bool) {
 		for key := range strings.SplitSeq(path, ".") {
 			known[key] = true
 		}

@@ -91,13 +91,13 @@ func (c *collector) add(pos Pos, format string, args ...any) {
 	c.errs = append(c.errs, err)
 }
 
-// pemBegin is how keys begin that are pasted where their file should be named.
-const pemBegin = "-----BEGIN "
-
 // quote quotes what a person typed, cut to a readable length, and before what
-// may be a private key.
+// may be a private key. What looks like another secret is not shown.
 func quote(s string) string {
 	const limit = 64 // characters
+	if instead, ok := hidden(s); ok {
+		return instead
+	}
 	if at := strings.Index(s, pemBegin); at >= 0 {
 		return quote(s[:at] + "(PEM)")
 	}

@@ -173,7 +173,12 @@ func (r *resolver) newPolicy(e entry[policyKeys]) {
 		var bad *policy.NameError
 		switch {
 		case errors.As(fault, &bad):
-			r.errorf(items[bad.List][bad.Index].node, "%s: %v", bad.List, bad.Err)
+			item := items[bad.List][bad.Index]
+			if what := secretName(string(item.value)); what != "" {
+				r.errorf(item.node, "%s: want a name, not %s", bad.List, what) // bad.Err would show it
+				continue
+			}
+			r.errorf(item.node, "%s: %v", bad.List, bad.Err)
 		case !errors.Is(fault, policy.ErrNoSuites):
 			r.errorf(e.key, "%v", fault)
 		case !misread(read["tls12"]) && !misread(read["tls13"]):

@@ -38,7 +38,41 @@ type ticketKeys struct {
 }
 
 type storageKeys struct {
-	Redis field[redisKeys] `key:"redis,required"`
+	Directory field[text]      `key:"directory"`
+	Redis     field[redisKeys] `key:"redis"`
+	Seal      field[sealKeys]  `key:"seal"`
+}
+
+type sealKeys struct {
+	Key      field[sealingKeyKeys]   `key:"key,required"`
+	Previous []field[sealingKeyKeys] `key:"previous,nonempty"`
+	Reuse    field[duration]         `key:"data_key_reuse"`
+	Context  names[text]             `key:"context,nonempty"`
+}
+
+type sealingKeyKeys struct {
+	KMS            field[kmsKeys]   `key:"kms"`
+	Vault          field[vaultKeys] `key:"vault"`
+	File           field[text]      `key:"file"`
+	PassphraseFile field[text]      `key:"passphrase_file"`
+	PassphraseEnv  field[variable]  `key:"passphrase_env"`
+}
+
+type kmsKeys struct {
+	Key         field[text]   `key:"key,required"`
+	Region      field[name]   `key:"region"`
+	Endpoint    field[webURL] `key:"endpoint"`
+	GrantTokens []field[text] `key:"grant_tokens,nonempty"`
+}
+
+type vaultKeys struct {
+	Address   field[webURL]   `key:"address,required"`
+	Mount     field[mount]    `key:"mount"`
+	Key       field[name]     `key:"key,required"`
+	Namespace field[mount]    `key:"namespace"`
+	TokenFile field[text]     `key:"token_file"`
+	TokenEnv  field[variable] `key:"token_env"`
+	CA        field[text]     `key:"ca"`
 }
 
 type redisKeys struct {

@@ -27,11 +27,25 @@ type RedisTLS struct {
 }
 
 func (r *resolver) storage(f field[either[storageKeys]]) {
-	switch directory, redis := f.value.text, f.value.value.Redis; {
+	k := f.value.value
+	directory := f.value.text
+	if k.Directory.ok {
+		directory = k.Directory
+	}
+	if k.Directory.given() && k.Redis.given() {
+		r.errorf(k.Redis.key, "storage: directory and redis exclude each other")
+	}
+	if f.ok && !f.value.text.given() && !k.Directory.given() && !k.Redis.given() && !k.Seal.given() {
+		r.errorf(f.node, `storage: missing key "directory", "redis" or "seal"`)
+	}
+	switch {
 	case directory.ok:
 		r.cfg.Storage = resolvePath(r.file, string(directory.value))
-	case redis.ok:
-		r.cfg.Storage, r.cfg.Redis = "", r.redis(redis.value)
+	case k.Redis.ok:
+		r.cfg.Storage, r.cfg.Redis = "", r.redis(k.Redis.value)
+	}
+	if k.Seal.ok {
+		r.cfg.Seal = r.seal(k.Seal)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 func (s *Server) adminHandler() http.Handler {
 	return admin.Handler(admin.Source{
-		Metrics: s.Metrics, Status: s.status, Impact: s.shadow.Impact, Ready: s.ready, Pprof: s.current.config.Admin.Pprof,
+		Metrics: s.Metrics, Status: s.status, Impact: s.shadow.Impact, Ready: s.ready, Degraded: s.degraded, Pprof: s.current.config.Admin.Pprof,
 		Actions: s.adminActions(), Token: s.current.token, Audit: &s.audit, HandOver: s.handOverAction(),
 	})
 }

@@ -92,7 +92,7 @@ func inspect(config *configs.Config, logger *slog.Logger) ([]certs.Offer, []*rou
 	for _, offer := range offers {
 		keys[offer.Source] = offer.Keys
 	}
-	routes, err := newRoutes(config, keys, new(Server).pools(config))
+	routes, err := newRoutes(config, keys, new(Server).pools(config, nil))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -85,17 +85,16 @@ func (s *Server) filesReplaced(action string, ok bool, of slog.Attr) {
 	s.Record(e)
 }
 
-// openAudit opens the file that the configuration names, if it does.
-func (g *generation) openAudit() configs.Errors {
-	if g.config.Audit.File == "" {
-		return nil
+// openAudit opens the file that a configuration names, if it does.
+func openAudit(config *configs.Config) (*audit.File, configs.Errors) {
+	if config.Audit.File == "" {
+		return nil, nil
 	}
-	file, err := audit.Open(g.config.Audit.File)
+	file, err := audit.Open(config.Audit.File)
 	if err != nil {
-		return configs.Errors{{Pos: g.config.Position("audit", "", "file"), Reason: err.Error()}}
+		return nil, configs.Errors{{Pos: config.Position("audit", "", "file"), Reason: err.Error()}}
 	}
-	g.audit = file
-	return nil
+	return file, nil
 }
 
 // useAudit writes down what operators do from now on where g says.

@@ -16,13 +16,13 @@ import (
 // ErrUnknownUpstream is returned by [Server.DrainNode].
 var ErrUnknownUpstream = errors.New("proxy: there is no such upstream")
 
-// pools are the upstreams of a configuration, by name. Those that are there stay
-// as they are until keepPools; new ones are still at rest.
-func (s *Server) pools(config *configs.Config) map[string]*upstream.Pool {
+// pools are the upstreams of a configuration, by name. Those that are there in the
+// previous generation stay as they are until keepPools; new ones are still at rest.
+func (s *Server) pools(config *configs.Config, previous *generation) map[string]*upstream.Pool {
 	pools := make(map[string]*upstream.Pool)
 	for name, u := range config.Upstreams {
-		if s.current != nil && s.current.pools[name] != nil {
-			pools[name] = s.current.pools[name]
+		if previous != nil && previous.pools[name] != nil {
+			pools[name] = previous.pools[name]
 			continue
 		}
 		pools[name] = &upstream.Pool{Name: name, Log: s.log(), Metrics: s.Metrics}

@@ -181,7 +181,7 @@ func BenchmarkProve(b *testing.B) {
 		b.Fatal(err)
 	}
 	s := new(Server)
-	next, err := s.build(context.Background(), config)
+	next, err := s.build(context.Background(), config, nil, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

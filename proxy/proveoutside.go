@@ -30,7 +30,7 @@ func Prove(ctx context.Context, config *configs.Config, version string) (*prove.
 			addOffer(offers, c.Source, c.Key, c.Names)
 		}
 	}
-	routes, err := newRoutes(config, keys, new(Server).pools(config))
+	routes, err := newRoutes(config, keys, new(Server).pools(config, nil))
 	if err != nil {
 		return nil, err
 	}

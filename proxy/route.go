@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/suitegate/suitegate/certs"
+	"github.com/suitegate/suitegate/certs/seal"
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/policy"
 	"github.com/suitegate/suitegate/proxy/audit"
@@ -47,12 +48,13 @@ type route struct {
 
 // generation is everything that one configuration made.
 type generation struct {
-	config *configs.Config
-	store  *certs.Store
-	routes []*route                  // in the order of config.Listeners
-	token  []byte                    // of the admin address
-	audit  *audit.File               // nil for none
-	pools  map[string]*upstream.Pool // by name
+	config  *configs.Config
+	store   *certs.Store
+	keyring *seal.Keyring             // of the storage; nil if it is not sealed
+	routes  []*route                  // in the order of config.Listeners
+	token   []byte                    // of the admin address
+	audit   *audit.File               // nil for none
+	pools   map[string]*upstream.Pool // by name
 
 	tickets     *certs.TicketKeys // see openTickets
 	stopTickets context.CancelFunc
@@ -65,9 +67,19 @@ type generation struct {
 
 func (g *generation) close() error { return g.store.Close() }
 
+// discard closes a generation, but for what it shares with the one that goes on;
+// nil for none.
+func (g *generation) discard(stays *generation) {
+	if g.tickets != nil && (stays == nil || g.tickets != stays.tickets) {
+		g.tickets.Close()
+	}
+	_ = g.close() // why it goes is known
+	stays.dropKeyring(g.keyring)
+}
+
 // build makes a generation of a configuration, without a socket. Its error
 // holds every mistake, with its position in the file.
-func (s *Server) build(ctx context.Context, config *configs.Config) (*generation, error) {
+func (s *Server) build(ctx context.Context, config *configs.Config, keyring *seal.Keyring, previous *generation) (*generation, error) {
 	if err := fipsInForce(config); err != nil {
 		return nil, err
 	}
@@ -78,7 +90,7 @@ func (s *Server) build(ctx context.Context, config *configs.Config) (*generation
 	if err != nil {
 		return nil, positioned(config, err)
 	}
-	pools := s.pools(config)
+	pools := s.pools(config, previous)
 	routes, err := newRoutes(config, keys, pools)
 	if err != nil {
 		return nil, err
@@ -93,7 +105,7 @@ func (s *Server) build(ctx context.Context, config *configs.Config) (*generation
 	opening.Ordered = func(certificate string, key policy.KeyType, renewal, ok bool) {
 		s.Metrics.CertificateOrdered(certificate, key.String(), renewal, ok)
 	}
-	opening.StorageFailed = s.Metrics.StorageFailed
+	opening.StorageFailed, opening.Keyring = s.Metrics.StorageFailed, keyring
 	store, err := certs.Open(ctx, opening)
 	if err != nil {
 		return nil, positioned(config, err)
@@ -111,7 +123,7 @@ func (s *Server) build(ctx context.Context, config *configs.Config) (*generation
 			r.shadows[i].countAs(s.Metrics)
 		}
 	}
-	return &generation{config: config, store: store, routes: routes, token: token, pools: pools}, nil
+	return &generation{config: config, keyring: keyring, store: store, routes: routes, token: token, pools: pools}, nil
 }
 
 // newRoutes makes the routes of all listeners, still without certificates.

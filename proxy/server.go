@@ -139,42 +139,56 @@ func (s *Server) loadedOrNot(err error) {
 	}
 }
 
-// apply does so with s.mu held, but for the time of the proof, in which nothing
-// has changed yet: whoever asks for the state does not wait for it.
+// apply does so with s.mu held, but for the time in which nothing has changed yet:
+// whoever asks for the state waits for no storage, no key and no proof.
 func (s *Server) apply(config *configs.Config) (*prove.Evidence, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}
-	next, err := s.build(context.Background(), config)
-	if err != nil {
-		return nil, err
-	}
-	if s.built != nil {
-		s.built(next)
-	}
+	previous := s.current
 	s.mu.Unlock()
-	evidence, err := s.prove(context.Background(), next)
+	next, evidence, err := s.prepare(config, previous)
 	s.mu.Lock()
-	if err == nil && s.closed {
-		err = ErrClosed
-	}
 	if err != nil {
-		_ = next.close() // err is why
 		return evidence, err
+	}
+	if s.closed {
+		next.discard(previous)
+		return evidence, ErrClosed
 	}
 	return evidence, s.install(next)
 }
 
+// prepare makes a generation that has everything but sockets of its own. What it
+// shares with the previous one, if there is one, goes on as it is.
+func (s *Server) prepare(config *configs.Config, previous *generation) (*generation, *prove.Evidence, error) {
+	keyring, err := s.keyring(config, previous)
+	if err != nil {
+		return nil, nil, err
+	}
+	next, err := s.build(context.Background(), config, keyring, previous)
+	if err != nil {
+		previous.dropKeyring(keyring)
+		return nil, nil, err
+	}
+	if s.built != nil {
+		s.built(next)
+	}
+	evidence, err := s.prove(context.Background(), next)
+	if err == nil {
+		err = s.openTickets(next, previous)
+	}
+	if err != nil {
+		next.discard(previous)
+	}
+	return next, evidence, err
+}
+
 // install makes a generation the current one, or leaves everything as it was.
 func (s *Server) install(next *generation) error {
-	if err := s.openTickets(next); err != nil {
-		_ = next.close() // err is why
-		return err
-	}
 	fresh, err := s.bind(next)
 	if err != nil {
-		s.closeTickets(next)
-		_ = next.close() // err is why
+		next.discard(s.current)
 		return err
 	}
 	s.swap(next, fresh)
@@ -206,7 +220,9 @@ func (s *Server) bind(next *generation) (map[string]*listener, error) {
 	}
 	errs = append(errs, s.admin.bind(next.config, open, (s.Replacing || next.config.ReusePort) && s.current == nil)...)
 	errs = append(errs, s.http01.bind(next.config, open)...)
-	errs = append(errs, next.openAudit()...)
+	file, mistakes := openAudit(next.config)
+	next.audit = file
+	errs = append(errs, mistakes...)
 	errs = append(errs, s.unusedSockets(next.config)...)
 	if len(errs) == 0 {
 		return fresh, nil
@@ -231,6 +247,7 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 		s.poller.Open()
 		s.Metrics.Built(s.Version)
 		s.Metrics.ServeReady(func() bool { return s.ready() == nil })
+		s.Metrics.ServeDegraded(func() bool { return len(s.degraded()) > 0 })
 	}
 	s.keepPools(previous)
 	s.keepTickets(previous)
@@ -266,6 +283,7 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	next.store.Start() // now that challenges reach it
 	if previous != nil {
 		_ = previous.close() // its certificates stay good for the handshakes that have them
+		next.dropKeyring(previous.keyring)
 	}
 }
 
@@ -383,7 +401,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.closeSockets()
 	if s.current != nil {
 		s.current.stopPools()
-		_ = s.current.close() // stops maintenance; what it may have to say changes nothing now
+		s.current.discard(nil) // stops maintenance; what it may have to say changes nothing now
 		s.current = nil
 	}
 	s.poller.Close()

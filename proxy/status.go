@@ -34,6 +34,7 @@ func (s *Server) status() admin.Status {
 	if err := s.ready(); err != nil {
 		status.State = err.Error()
 	}
+	status.Degraded = slices.Concat([]string{}, s.degraded())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current == nil {

@@ -23,34 +23,28 @@ func (r *route) ticketScope() string {
 	return string(h.Sum(nil))
 }
 
-// openTickets gives a generation the ticket keys of the current one, or others
+// openTickets gives a generation the ticket keys of the previous one, or others
 // if they are to be kept in another way. Those of a fleet are opened anew: they
 // are in the storage, whose settings may have changed.
-func (s *Server) openTickets(next *generation) error {
+func (s *Server) openTickets(next, previous *generation) error {
 	tickets := next.config.Tickets
 	schedule := certs.TicketSchedule{Rotation: tickets.Rotation, Lifetime: tickets.Lifetime}
 	switch {
 	case tickets.Shared:
 		var err error
 		next.tickets, err = certs.OpenTicketKeys(context.Background(), schedule, certs.Config{
-			Storage: next.config.Storage, Redis: redisConfig(next.config.Redis), StorageFailed: s.Metrics.StorageFailed, Logger: s.log(),
+			Storage: next.config.Storage, Redis: redisConfig(next.config.Redis), Keyring: next.keyring,
+			StorageFailed: s.Metrics.StorageFailed, Logger: s.log(),
 		})
 		if err != nil {
 			return positioned(next.config, err)
 		}
-	case s.current != nil && s.current.config.Tickets == tickets:
-		next.tickets, next.stopTickets = s.current.tickets, s.current.stopTickets
+	case previous != nil && previous.config.Tickets == tickets:
+		next.tickets, next.stopTickets = previous.tickets, previous.stopTickets
 	default:
 		next.tickets = certs.NewTicketKeys(schedule)
 	}
 	return nil
-}
-
-// closeTickets undoes openTickets.
-func (s *Server) closeTickets(next *generation) {
-	if s.current == nil || next.tickets != s.current.tickets {
-		next.tickets.Close()
-	}
 }
 
 // keepTickets puts the ticket keys of the current generation to use, and sees to

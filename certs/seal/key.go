@@ -2,7 +2,6 @@ package seal
 
 import (
 	"context"
-	"errors"
 	"fmt"
 )
 
@@ -35,18 +34,17 @@ type Key interface {
 
 // Causes for which a key cannot be used: the [KeyError.Cause].
 const (
-	KeyDenied          = "key_access_denied"     // by a policy, or there is no grant
-	KeyDisabled        = "key_disabled"          // until somebody enables it
-	KeyPendingDeletion = "key_pending_deletion"  // until somebody cancels that
-	KeyNotFound        = "key_not_found"         // deleted, or never there
-	KeyThrottled       = "key_throttled"         // too many requests
-	KeyUnreachable     = "key_unreachable"       // no connection, or the service says it is not available
-	KeyTimeout         = "key_timeout"           // no answer in time
-	KeyWrongAnswer     = "key_wrong_answer"      // not what the protocol has, or not the data key it was
-	KeyCredentials     = "key_credentials"       // none are found, or they are expired or not accepted
-	KeyInvalidValue    = "key_invalid_value"     // the wrapped data key is not this key's, damaged, or of another context
-	KeyNotConfigured   = "key_not_configured"    // a value is sealed with a key that the configuration does not name
-	KeyBudget          = "key_retries_exhausted" // too much has failed lately to try again
+	KeyDenied          = "key_access_denied"    // by a policy, or there is no grant
+	KeyDisabled        = "key_disabled"         // until somebody enables it
+	KeyPendingDeletion = "key_pending_deletion" // until somebody cancels that
+	KeyNotFound        = "key_not_found"        // deleted, or never there
+	KeyThrottled       = "key_throttled"        // too many requests
+	KeyUnreachable     = "key_unreachable"      // no connection, or the service says it is not available
+	KeyTimeout         = "key_timeout"          // no answer in time
+	KeyWrongAnswer     = "key_wrong_answer"     // not what the protocol has, or not the data key it was
+	KeyCredentials     = "key_credentials"      // none are found, or they are expired or not accepted
+	KeyInvalidValue    = "key_invalid_value"    // the wrapped data key is not this key's, damaged, or of another context
+	KeyNotConfigured   = "key_not_configured"   // a value is sealed with a key that the configuration does not name
 )
 
 // KeyError says why a key could not be used. It holds no key material.
@@ -67,14 +65,7 @@ func (e *KeyError) retryable() bool {
 	return e.Cause == KeyThrottled || e.Cause == KeyUnreachable || e.Cause == KeyTimeout
 }
 
-// CauseOf is the cause of an error of this package; "" for others.
-func CauseOf(err error) string {
-	var reasoned interface {
-		error
-		Reason() string
-	}
-	if errors.As(err, &reasoned) {
-		return reasoned.Reason()
-	}
-	return ""
+// unavailable says whether the cause is the key, and not what was asked of it.
+func (e *KeyError) unavailable() bool {
+	return e.Cause != KeyInvalidValue && e.Cause != KeyNotConfigured
 }

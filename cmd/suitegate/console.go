@@ -39,6 +39,10 @@ func (c *console) warnf(format string, args ...any) {
 	fmt.Fprintf(c.stderr, "suitegate: warning: "+format+"\n", args...)
 }
 
+func (c *console) hintf(format string, args ...any) {
+	fmt.Fprintf(c.stderr, "suitegate: hint: "+format+"\n", args...)
+}
+
 // warningLogger prints what is logged as a warning or worse in the form of
 // warnf.
 func (c *console) warningLogger() *slog.Logger {
@@ -104,7 +108,7 @@ func (c *console) fail(err error) int {
 	var hinted *hintedError
 	if errors.As(err, &hinted) {
 		for _, hint := range hinted.hints {
-			fmt.Fprintf(c.stderr, "suitegate: hint: %s\n", hint)
+			c.hintf("%s", hint)
 		}
 		code = hinted.code
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/suitegate/suitegate/certs/seal/awskms"
 	"github.com/suitegate/suitegate/configs"
 )
 
@@ -28,7 +29,13 @@ type confinedRoot struct {
 // its links lead. Those that are not there have no part in it.
 func confinementFor(cfg *configs.Config) *confinement {
 	c := &confinement{}
-	for _, p := range cfg.Paths() {
+	paths := cfg.Paths()
+	if cfg.Seal.KMS() {
+		for _, file := range awskms.Files() {
+			paths = append(paths, configs.Path{Name: file}) // read whenever credentials have to be renewed
+		}
+	}
+	for _, p := range paths {
 		for _, dir := range directoriesOf(p) {
 			c.add(dir, p.Dir != "")
 		}

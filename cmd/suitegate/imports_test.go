@@ -22,6 +22,12 @@ cmd/suitegate/e2e  -
 policy             -
 certs              policy certs/seal
 certs/seal         -
+certs/seal/localkey      certs/seal
+certs/seal/awskms        certs/seal
+certs/seal/vaulttransit  certs/seal
+certs/seal/sealtest      certs/seal
+certs/seal/kmstest       certs/seal/sealtest
+certs/seal/vaulttest     certs/seal/sealtest
 configs            policy
 proxy              *-cmd *-bench
 proxy/clienthello  -

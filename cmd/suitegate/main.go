@@ -25,6 +25,8 @@ type commandLine struct {
 	Testbench testbenchCommand `cmd:"" help:"Run a gateway with a port for each suite, and print what openssl line succeeds there and which must fail."`
 	Bench     benchCommand     `cmd:"" help:"Put load on a TLS server, and measure what it does."`
 	Certs     certsCommand     `cmd:"" help:"Show certificates."`
+	Storage   storageCommand   `cmd:"" help:"Seal what is secret in the storage, move it to another key, or verify it."`
+	KMS       kmsCommand       `cmd:"" help:"Print policies for a key of AWS KMS, and estimate its costs."`
 	Health    healthCommand    `cmd:"" help:"Ask a running gateway whether it is ready; exit 1 if it is not."`
 	Reload    reloadCommand    `cmd:"" help:"Have a running gateway reload its configuration, and print what changed."`
 	Drain     drainCommand     `cmd:"" help:"Have a running gateway drain and end, as SIGTERM does."`

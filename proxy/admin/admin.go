@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -31,6 +32,10 @@ type Source struct {
 
 	// Ready returns why the gateway should get no new connections, or nil.
 	Ready func() error
+
+	// Degraded returns the causes for which the gateway cannot renew what it
+	// serves, although it goes on serving. Default: none.
+	Degraded func() []string
 
 	// Pprof serves net/http/pprof under /debug/pprof/. Off by default: a
 	// profile of a TLS server shows more than metrics do.
@@ -65,7 +70,11 @@ func Handler(source Source) http.Handler {
 			writeText(w, http.StatusServiceUnavailable, err.Error()+"\n")
 			return
 		}
-		writeText(w, http.StatusOK, "ready\n")
+		state := "ready"
+		if causes := source.degradedBy(); len(causes) > 0 {
+			state += ", degraded: " + strings.Join(causes, ", ")
+		}
+		writeText(w, http.StatusOK, state+"\n")
 	})
 	serveStatus(mux, source.Status, source.Impact)
 	if registry := source.Metrics.Registry(); registry != nil {
@@ -80,6 +89,13 @@ func Handler(source Source) http.Handler {
 	}
 	source.addActions(mux)
 	return guard(mux)
+}
+
+func (s Source) degradedBy() []string {
+	if s.Degraded == nil {
+		return nil
+	}
+	return s.Degraded()
 }
 
 func writeText(w http.ResponseWriter, code int, text string) {

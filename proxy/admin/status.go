@@ -14,7 +14,8 @@ type Status struct {
 	Version       string            `json:"version"`
 	GoVersion     string            `json:"go_version"`
 	FIPS          FIPS              `json:"fips"`
-	State         string            `json:"state"` // "ready", or what /readyz says
+	State         string            `json:"state"`    // "ready", or what /readyz says
+	Degraded      []string          `json:"degraded"` // causes for which the storage's keys cannot be used
 	StartedAt     time.Time         `json:"started_at"`
 	UptimeSeconds int64             `json:"uptime_seconds"`
 	ConfigFile    string            `json:"config_file"`

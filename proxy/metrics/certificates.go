@@ -21,6 +21,9 @@ type certificateMetrics struct {
 	orders  *prometheus.CounterVec
 	reloads *prometheus.CounterVec
 	storage *prometheus.CounterVec
+
+	keys     *prometheus.CounterVec
+	degraded *truthCollector
 }
 
 func newCertificateMetrics() certificateMetrics {
@@ -30,12 +33,14 @@ func newCertificateMetrics() certificateMetrics {
 			"certificate", "key", "renewal", "result"),
 		reloads: counter("certificate_reloads_total",
 			"Certificate files that changed: taken over, or refused while the certificate in force stays.", "certificate", "result"),
-		storage: counter("storage_errors_total", "Operations of the storage that failed.", "operation", "cause"),
+		storage:  counter("storage_errors_total", "Operations of the storage that failed.", "operation", "cause"),
+		keys:     counter("key_requests_total", "Requests to key encryption keys of the storage, each try counted.", "operation", "result"),
+		degraded: newTruthCollector("storage_degraded", "1 while a key encryption key of the storage cannot be used, else 0."),
 	}
 }
 
 func (c certificateMetrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{c.served, c.orders, c.reloads, c.storage}
+	return []prometheus.Collector{c.served, c.orders, c.reloads, c.storage, c.keys, c.degraded}
 }
 
 // CertificateOrdered counts a try to obtain a certificate, or to renew one.
@@ -61,6 +66,24 @@ func (m *Metrics) StorageFailed(operation, cause string) {
 		return
 	}
 	m.certificates.storage.WithLabelValues(operation, cause).Inc()
+}
+
+// KeyUsed counts a request to a key encryption key; result is "ok", or a cause of
+// package seal's.
+func (m *Metrics) KeyUsed(operation, result string) {
+	if m == nil {
+		return
+	}
+	m.certificates.keys.WithLabelValues(operation, result).Inc()
+}
+
+// ServeDegraded has every scrape ask degraded whether a key of the storage cannot
+// be used.
+func (m *Metrics) ServeDegraded(degraded func() bool) {
+	if m == nil {
+		return
+	}
+	m.certificates.degraded.asks.Store(&degraded)
 }
 
 // ServeCertificates has every scrape ask served for the certificates of that

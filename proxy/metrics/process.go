@@ -10,7 +10,7 @@ import (
 // processMetrics are about the process as a whole.
 type processMetrics struct {
 	build    *prometheus.GaugeVec
-	ready    *readyCollector
+	ready    *truthCollector
 	panics   prometheus.Counter
 	logLines *prometheus.CounterVec
 }
@@ -18,7 +18,7 @@ type processMetrics struct {
 func newProcessMetrics() processMetrics {
 	return processMetrics{
 		build:    gauge("build_info", "Always 1; the labels say which build this is.", "version", "goversion"),
-		ready:    newReadyCollector(),
+		ready:    newTruthCollector("ready", "1 while the gateway wants new connections, as /readyz says, else 0."),
 		panics:   single("panics_total", "Panics that closed one connection each. Always a defect: report it."),
 		logLines: counter("log_lines_dropped_total", "Lines of the log that could not be written.", "cause"),
 	}
@@ -63,22 +63,21 @@ func (m *Metrics) ServeReady(ready func() bool) {
 	m.process.ready.asks.Store(&ready)
 }
 
-// readyCollector implements [prometheus.Collector].
-type readyCollector struct {
+// truthCollector implements [prometheus.Collector] for what is so or not.
+type truthCollector struct {
 	asks atomic.Pointer[func() bool]
 	desc *prometheus.Desc
 }
 
-func newReadyCollector() *readyCollector {
-	return &readyCollector{desc: prometheus.NewDesc("suitegate_ready",
-		"1 while the gateway wants new connections, as /readyz says, else 0.", nil, nil)}
+func newTruthCollector(name, help string) *truthCollector {
+	return &truthCollector{desc: prometheus.NewDesc("suitegate_"+name, help, nil, nil)}
 }
 
 // Describe implements [prometheus.Collector].
-func (c *readyCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
+func (c *truthCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 
 // Collect implements [prometheus.Collector].
-func (c *readyCollector) Collect(ch chan<- prometheus.Metric) {
+func (c *truthCollector) Collect(ch chan<- prometheus.Metric) {
 	ask := c.asks.Load()
 	if ask == nil {
 		return
