@@ -18,7 +18,8 @@ type config struct {
 	Prove        map[string]string         `yaml:"prove"`
 	Storage      string                    `yaml:"-"`
 	Redis        string                    `yaml:"-"`       // address, instead of Storage
-	Where        any                       `yaml:"storage"` // made of the two
+	Seal         map[string]any            `yaml:"-"`       // of Storage
+	Where        any                       `yaml:"storage"` // made of these
 	Tickets      map[string]any            `yaml:"tickets,omitempty"`
 	Restart      map[string]bool           `yaml:"restart,omitempty"`
 	DrainTimeout string                    `yaml:"drain_timeout,omitempty"`
@@ -86,6 +87,9 @@ func (c config) write(t *testing.T, file string) {
 		c.Storage = filepath.Dir(file)
 	}
 	c.Where = c.Storage
+	if c.Seal != nil {
+		c.Where = map[string]any{"directory": c.Storage, "seal": c.Seal}
+	}
 	if c.Redis != "" {
 		c.Where = map[string]any{"redis": map[string]any{"address": c.Redis}}
 	}
