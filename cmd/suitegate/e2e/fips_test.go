@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fipsOnly has Go's cryptographic module refuse whatever FIPS 140-3 does not
@@ -184,4 +186,33 @@ func TestFIPSClientCertificates(t *testing.T) {
 		alert := map[string]string{"-tls1_2": "certificate_revoked", "-tls1_3": "bad_certificate"}[version]
 		g.connection(t).want(t, record{"reason": "client_certificate_revoked", "alert": alert})
 	}
+}
+
+// TestFIPSUnderActivation shows that a gateway which enters the mode by itself
+// keeps the sockets that a service manager has for it.
+func TestFIPSUnderActivation(t *testing.T) {
+	activate := requireProgram(t, "systemd-socket-activate")
+	address := loopback(freePorts.next())
+	g := launchGateway(t, config{
+		FIPS:      "required",
+		Upstreams: map[string]upstreamConfig{"echo": {Nodes: []string{stubBroker(t, echoLine)}}},
+		Listeners: []listenerConfig{{Name: "first", Address: "127.0.0.1:0", Protocol: "tcp", Policy: "rabbitmq", Upstream: "echo"}},
+	}, activate, "-E", "GORACE", "-l", address, "--fdname=first")
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		conn, err := net.Dial("tcp", address) // which starts it
+		if err == nil {
+			conn.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	g.log.await(t, "ready", nil)
+	g.log.await(t, "cryptography", nil).want(t, record{"fips_mode": "on"})
+	if got := g.address(t, "first"); got != address {
+		t.Errorf("listening on %s, want %s", got, address)
+	}
+	wantOutput(t, sClient(t, g, "first", "-tls1_3"), greeting)
+	g.stop(t)
 }
