@@ -121,7 +121,7 @@ type acmeSettings struct {
 	fingerprint [sha256.Size]byte
 }
 
-func newACME(src Source) (source, []error) {
+func newACME(src Source, fips bool) (source, []error) {
 	name, settings := src.Name, *src.ACME
 	var errs []error
 	mistake := func(field, format string, args ...any) {
@@ -147,7 +147,7 @@ func newACME(src Source) (source, []error) {
 	if o := settings.OnDemand; o != nil && len(o.Allow) == 0 && o.Ask == "" {
 		mistake("acme.on_demand", "neither allow nor ask says for which names")
 	}
-	if err := s.settings.prepare(); err != nil {
+	if err := s.settings.prepare(fips); err != nil {
 		errs = append(errs, s.located(err))
 	}
 	if slices.Contains(s.settings.Challenges, DNS01) {
@@ -187,7 +187,7 @@ func (s *acmeSource) located(err error) error {
 }
 
 // prepare fills in the defaults, and reads what the settings point to.
-func (a *acmeSettings) prepare() error {
+func (a *acmeSettings) prepare(fips bool) error {
 	if a.Directory == "" {
 		a.Directory = LetsEncrypt
 	}
@@ -223,7 +223,7 @@ func (a *acmeSettings) prepare() error {
 		case a.DNS == nil:
 			return &fieldError{"dns", fmt.Errorf("%s needs it", DNS01)}
 		}
-		if a.dns01, err = a.DNS.solver(contents); err != nil {
+		if a.dns01, err = a.DNS.solver(contents, fips); err != nil {
 			return err
 		}
 	}
@@ -233,8 +233,12 @@ func (a *acmeSettings) prepare() error {
 			return &fieldError{"external_account", err}
 		}
 		mac := strings.TrimRight(string(secret), "=")
-		if _, err := base64.RawURLEncoding.DecodeString(mac); err != nil {
+		key, err := base64.RawURLEncoding.DecodeString(mac)
+		if err != nil {
 			return &fieldError{"external_account", errors.New("the MAC key is not base64url")} // err quotes nothing, and says nothing more
+		}
+		if err := approvedMAC(key); fips && err != nil {
+			return &fieldError{"external_account", err}
 		}
 		a.account = &acme.EAB{KeyID: a.ExternalAccount.KeyID, MACKey: mac}
 		fmt.Fprintf(contents, "external account %s", mac)

@@ -45,6 +45,8 @@ type Files struct {
 	// Password opens an encrypted key, or the bundle. It is read again
 	// whenever they are. Default: there is none.
 	Password Secret
+
+	fips bool // of Config
 }
 
 // SelfSigned asks for certificates from the store's own root: one with an
@@ -74,6 +76,9 @@ type Config struct {
 
 	// Redis, where it is set, is used instead of the directory.
 	Redis *Redis
+
+	// FIPS refuses keys, and files of keys, that take more than FIPS 140-3 approves.
+	FIPS bool
 
 	// Keyring seals what is secret in the storage. It is closed by whoever has
 	// made it, after the stores that have it. Default: nothing is sealed, and a
@@ -190,7 +195,7 @@ func readSources(cfg Config) ([]source, error) {
 			continue
 		}
 		seen[src.Name] = true
-		read, mistakes := readSource(src, cfg.logger().With("certificate", src.Name))
+		read, mistakes := readSource(src, cfg.FIPS, cfg.logger().With("certificate", src.Name))
 		if len(mistakes) > 0 {
 			errs = append(errs, mistakes...)
 			continue
@@ -200,7 +205,7 @@ func readSources(cfg Config) ([]source, error) {
 	return sources, errors.Join(errs...)
 }
 
-func readSource(src Source, logger *slog.Logger) (source, []error) {
+func readSource(src Source, fips bool, logger *slog.Logger) (source, []error) {
 	given := 0
 	for _, is := range []bool{src.Files != nil, src.SelfSigned != nil, src.ACME != nil} {
 		if is {
@@ -211,11 +216,11 @@ func readSource(src Source, logger *slog.Logger) (source, []error) {
 	case given != 1:
 		return nil, []error{&SourceError{Source: src.Name, Err: fmt.Errorf("has %d of files, self_signed and acme: one of them is needed", given)}}
 	case src.Files != nil:
-		return newFileSource(src, logger)
+		return newFileSource(src, fips, logger)
 	case src.SelfSigned != nil:
 		return newSelfSigned(src.Name, *src.SelfSigned)
 	}
-	return newACME(src)
+	return newACME(src, fips)
 }
 
 func (cfg Config) logger() *slog.Logger {

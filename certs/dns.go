@@ -43,8 +43,8 @@ type RFC2136 struct {
 
 // solver returns what solves dns-01 challenges, and adds its secrets to
 // contents.
-func (d *DNS) solver(contents hash.Hash) (*certmagic.DNS01Solver, error) {
-	provider, err := d.provider(contents)
+func (d *DNS) solver(contents hash.Hash, fips bool) (*certmagic.DNS01Solver, error) {
+	provider, err := d.provider(contents, fips)
 	if err != nil {
 		return nil, err
 	}
@@ -57,15 +57,15 @@ func (d *DNS) solver(contents hash.Hash) (*certmagic.DNS01Solver, error) {
 	return solver, nil
 }
 
-func (d *DNS) provider(contents hash.Hash) (certmagic.DNSProvider, error) {
+func (d *DNS) provider(contents hash.Hash, fips bool) (certmagic.DNSProvider, error) {
 	switch {
 	case d.RFC2136 != nil:
-		return d.RFC2136.provider(contents)
+		return d.RFC2136.provider(contents, fips)
 	}
 	return nil, errors.New("no provider is set")
 }
 
-func (r *RFC2136) provider(contents hash.Hash) (certmagic.DNSProvider, error) {
+func (r *RFC2136) provider(contents hash.Hash, fips bool) (certmagic.DNSProvider, error) {
 	if _, _, err := net.SplitHostPort(r.Server); err != nil {
 		return nil, &fieldError{"dns.rfc2136.server", err}
 	}
@@ -73,8 +73,12 @@ func (r *RFC2136) provider(contents hash.Hash) (certmagic.DNSProvider, error) {
 	if err != nil {
 		return nil, &fieldError{"dns.rfc2136", err}
 	}
-	if _, err := base64.StdEncoding.DecodeString(string(key)); err != nil {
+	mac, err := base64.StdEncoding.DecodeString(string(key))
+	if err != nil {
 		return nil, &fieldError{"dns.rfc2136", errors.New("the TSIG key is not base64")}
+	}
+	if err := approvedMAC(mac); fips && err != nil {
+		return nil, &fieldError{"dns.rfc2136", err}
 	}
 	fmt.Fprintf(contents, "rfc2136 %s", key)
 	algorithm := r.KeyAlgorithm

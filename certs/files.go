@@ -42,8 +42,9 @@ type fileSource struct {
 	place *cached  // of pair
 }
 
-func newFileSource(src Source, logger *slog.Logger) (source, []error) {
+func newFileSource(src Source, fips bool, logger *slog.Logger) (source, []error) {
 	files := *src.Files
+	files.fips = fips
 	watch := newFileWatch(files.paths()...) // before they are read, so that no change is missed
 	pair, errs := readFiles(src.Name, files)
 	if len(errs) > 0 {
@@ -243,6 +244,8 @@ func readFiles(source string, files Files) (*keyPair, []error) {
 		return readPair(source, files, p, err)
 	case err != nil:
 		return nil, []error{err}
+	case files.fips:
+		return nil, []error{&SourceError{Source: source, Field: "files.pkcs12", Err: fmt.Errorf("%s: %w", files.PKCS12, errFIPSBundle)}}
 	}
 	return readBundle(source, files.PKCS12, p)
 }
@@ -270,7 +273,7 @@ func readPair(source string, files Files, p password, passwordErr error) (*keyPa
 	var odd string
 	keyErr := passwordErr
 	if keyErr == nil {
-		if key, odd, keyErr = readKey(files.Key, p); keyErr == nil && certErr == nil {
+		if key, odd, keyErr = readKey(files.Key, p, files.fips); keyErr == nil && certErr == nil {
 			if keyErr = matchKey(chain, key); keyErr != nil {
 				keyErr = fmt.Errorf("%s: %w", files.Key, keyErr)
 			}

@@ -66,6 +66,9 @@ var (
 	oidPBES2  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 13}
 	oidPBKDF2 = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12}
 	oidScrypt = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11591, 4, 11}
+
+	oidHMACSHA1  = asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 7}
+	oidTripleDES = asn1.ObjectIdentifier{1, 2, 840, 113549, 3, 7}
 )
 
 // pbes2PRFs are the pseudorandom functions of PBKDF2, by identifier (RFC 8018
@@ -96,15 +99,8 @@ var pbes2Ciphers = map[string]struct {
 // decryptPKCS8 returns the PKCS #8 key, DER, in an encrypted one. Its error is
 // errWrongPassword, or says what is malformed or not supported.
 func decryptPKCS8(der, password []byte) ([]byte, error) {
-	var encrypted encryptedKey
-	if err := unmarshal(der, &encrypted); err != nil {
-		return nil, err
-	}
-	if !encrypted.Algorithm.Algorithm.Equal(oidPBES2) {
-		return nil, fmt.Errorf("encryption %v is not supported (PBES2 is)", encrypted.Algorithm.Algorithm)
-	}
-	var parameters pbes2Parameters
-	if err := unmarshal(encrypted.Algorithm.Parameters.FullBytes, &parameters); err != nil {
+	encrypted, parameters, err := parsePBES2(der)
+	if err != nil {
 		return nil, err
 	}
 	scheme, ok := pbes2Ciphers[parameters.Cipher.Algorithm.String()]
@@ -135,6 +131,16 @@ func decryptPKCS8(der, password []byte) ([]byte, error) {
 		return nil, errWrongPassword
 	}
 	return plain[:len(plain)-padding], nil
+}
+
+func parsePBES2(der []byte) (encrypted encryptedKey, parameters pbes2Parameters, err error) {
+	if err := unmarshal(der, &encrypted); err != nil {
+		return encrypted, parameters, err
+	}
+	if !encrypted.Algorithm.Algorithm.Equal(oidPBES2) {
+		return encrypted, parameters, fmt.Errorf("encryption %v is not supported (PBES2 is)", encrypted.Algorithm.Algorithm)
+	}
+	return encrypted, parameters, unmarshal(encrypted.Algorithm.Parameters.FullBytes, &parameters)
 }
 
 func deriveKey(kdf pkix.AlgorithmIdentifier, password []byte, length int) ([]byte, error) {

@@ -99,7 +99,7 @@ func readChain(path string) ([]*x509.Certificate, error) {
 // readKey reads the first private key of a file. Its errors never wrap those
 // of the parsers, so that no byte of a key can reach a log. odd is what is
 // worth a warning, "" for nothing.
-func readKey(path string, p password) (key crypto.Signer, odd string, err error) {
+func readKey(path string, p password, fips bool) (key crypto.Signer, odd string, err error) {
 	blocks, err := readPEM(path)
 	if err != nil {
 		return nil, "", err
@@ -115,7 +115,12 @@ func readKey(path string, p password) (key crypto.Signer, odd string, err error)
 	case encrypted && !p.given():
 		return nil, "", fmt.Errorf("%s: the key is encrypted, and the configuration has neither password_file nor password_env", path)
 	case encrypted:
-		key, err = openKey(block, p)
+		if fips {
+			err = approvedEncryption(block)
+		}
+		if err == nil {
+			key, err = openKey(block, p)
+		}
 		if block.Type != "ENCRYPTED PRIVATE KEY" {
 			odd = "private key is encrypted in a way that is easily broken: encrypt it with openssl pkcs8 -topk8"
 		}
@@ -124,6 +129,9 @@ func readKey(path string, p password) (key crypto.Signer, odd string, err error)
 		if p.given() {
 			odd = "private key is not encrypted, although there is a password for it"
 		}
+	}
+	if err == nil && fips {
+		err = approvedKey(key)
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", path, err)

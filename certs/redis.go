@@ -17,7 +17,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bsm/redislock"
 	"github.com/caddyserver/certmagic"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
@@ -80,7 +79,6 @@ const (
 // and a listing whole, and each lock in a key of its own that expires.
 type redisStorage struct {
 	client *redis.Client
-	locker *redislock.Client
 	where  string // redis://address/database/prefix
 	data   string // key of the hash
 	locks  string // what the keys of locks begin with
@@ -92,7 +90,7 @@ type redisStorage struct {
 
 // lease is a lock that is renewed until it is released.
 type lease struct {
-	lock *redislock.Lock
+	lock *redisLock
 	stop context.CancelFunc
 	done chan struct{}
 }
@@ -124,7 +122,6 @@ func newRedisStorage(cfg Redis, logger *slog.Logger) (*redisStorage, error) {
 	})
 	return &redisStorage{
 		client: client,
-		locker: redislock.New(client),
 		where:  fmt.Sprintf("redis://%s/%d/%s", cfg.Address, cfg.Database, cfg.Prefix),
 		data:   cfg.Prefix + ":data",
 		locks:  cfg.Prefix + ":lock:",
@@ -304,11 +301,8 @@ func (s *redisStorage) Lock(ctx context.Context, name string) error {
 
 // TryLock implements [certmagic.TryLocker].
 func (s *redisStorage) TryLock(ctx context.Context, name string) (bool, error) {
-	lock, err := s.locker.Obtain(ctx, s.locks+name, lockLease, nil)
-	if errors.Is(err, redislock.ErrNotObtained) {
-		return false, nil
-	}
-	if err != nil {
+	lock, err := obtainRedisLock(ctx, s.client, s.locks+name)
+	if lock == nil {
 		return false, err
 	}
 	l := &lease{lock: lock, done: make(chan struct{})}
@@ -334,7 +328,7 @@ func (s *redisStorage) renew(ctx context.Context, name string, l *lease) {
 			return
 		case <-ticker.C:
 		}
-		if err := l.lock.Refresh(ctx, lockLease, nil); errors.Is(err, redislock.ErrNotObtained) {
+		if err := l.lock.renew(ctx); errors.Is(err, errLockLost) {
 			s.logger.Warn("a lock was lost before its work was done", "storage", s.where, "lock", name)
 			return
 		}
@@ -352,7 +346,7 @@ func (s *redisStorage) Unlock(ctx context.Context, name string) error {
 	}
 	l.stop()
 	<-l.done
-	if err := l.lock.Release(ctx); err != nil && !errors.Is(err, redislock.ErrLockNotHeld) {
+	if err := l.lock.release(ctx); err != nil && !errors.Is(err, errLockLost) {
 		return err
 	}
 	return nil

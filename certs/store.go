@@ -107,7 +107,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.ordered = func(string, policy.KeyType, bool, bool) {}
 	}
 	s.snapshot.Store(new(snapshot))
-	s.cache = certmagic.NewCache(certmagic.CacheOptions{GetConfigForCert: s.configFor, Logger: s.zap})
+	withSHA1Names(func() { // and so has the goroutine that this starts
+		s.cache = certmagic.NewCache(certmagic.CacheOptions{GetConfigForCert: s.configFor, Logger: s.zap})
+	})
 	if err := s.load(ctx); err != nil {
 		s.closeSources()
 		patiently(closePatience, s.cache.Stop)

@@ -69,8 +69,11 @@ func (r *resolver) canary(k *listenerKeys) *Canary {
 		Policy: string(c.Policy.value), Share: int(c.Share.or(100)), Clients: networks(c.Clients.value),
 		From: time.Time(c.From.value), Until: time.Time(c.Until.value), MaxRefusals: int(c.MaxRefusals.or(DefaultMaxRefusals)),
 	}
-	if r.refer(&r.policies, c.Policy) && canary.Policy == string(k.Policy.value) {
-		r.errorf(c.Policy.node, "canary: %s is the policy in force", quote(canary.Policy))
+	if r.refer(&r.policies, c.Policy) {
+		r.approvedPolicy("canary", c.Policy)
+		if canary.Policy == string(k.Policy.value) {
+			r.errorf(c.Policy.node, "canary: %s is the policy in force", quote(canary.Policy))
+		}
 	}
 	switch {
 	case !f.ok:

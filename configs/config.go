@@ -100,6 +100,10 @@ type Config struct {
 
 	Hardening Hardening
 
+	// FIPS is whether the process has to be in FIPS 140-3 mode: FIPSAuto or
+	// FIPSRequired. Default: DefaultFIPS (auto).
+	FIPS string
+
 	Tickets Tickets
 
 	Prove Prove
@@ -368,9 +372,17 @@ func Parse(file string, data []byte) (*Config, error) {
 // Policy is the policy of a name, built in or the user's own, or nil.
 func (c *Config) Policy(name string) *policy.Policy {
 	if builtin, ok := policy.Builtin(name); ok {
-		return builtin
+		return c.served(builtin)
 	}
 	return c.Policies[name]
+}
+
+// served is a policy as it can be in force.
+func (c *Config) served(p *policy.Policy) *policy.Policy {
+	if c.FIPSMode() {
+		return p.FIPS()
+	}
+	return p
 }
 
 // resolvePath joins a path of the file with the file's directory.

@@ -63,6 +63,7 @@ func TestDefaults(t *testing.T) {
 		DrainTimeout: 25 * time.Second,
 		Prove:        Prove{Mode: DefaultProve},
 		Hardening:    Hardening{Landlock: "auto"},
+		FIPS:         "auto",
 		Tickets:      Tickets{Rotation: 12 * time.Hour, Lifetime: 24 * time.Hour},
 		Certificates: []Certificate{{
 			Name:  "default",
@@ -153,6 +154,7 @@ listeners:
     max_connection_age_jitter: 0%
 prove: {mode: warn, evidence: proof.json}
 hardening: {landlock: required, core_dumps: true}
+fips: auto
 audit: {file: audit.log}
 reload: {watch: true}
 restart: {reuse_port: true}
@@ -168,6 +170,7 @@ restart: {reuse_port: true}
 		DrainTimeout: 90 * time.Second,
 		Prove:        Prove{Mode: ProveWarn, Evidence: "dir/proof.json"},
 		Hardening:    Hardening{Landlock: "required", CoreDumps: true},
+		FIPS:         "auto",
 		Tickets:      Tickets{Rotation: time.Hour, Lifetime: 20 * time.Hour, Shared: true},
 		Certificates: []Certificate{
 			{Name: "rsa", SelfSigned: &SelfSigned{Names: []string{"localhost", "127.0.0.1", "::1"}}, Pos: Pos{"dir/suitegate.yml", 8, 5}},

@@ -50,6 +50,7 @@ func resolve(d *decoder, doc *document, cfg *Config) {
 		Landlock:  string(doc.Hardening.Landlock.or(DefaultLandlock)),
 		CoreDumps: bool(doc.Hardening.CoreDumps.or(DefaultCoreDumps)),
 	}
+	cfg.FIPS = string(doc.FIPS.or(DefaultFIPS))
 	cfg.DrainTimeout = durationOr(doc.DrainTimeout, DefaultDrainTimeout)
 	cfg.ReusePort = bool(doc.Restart.ReusePort.or(DefaultReusePort))
 	cfg.Watch = bool(doc.Reload.Watch.or(DefaultWatch))
@@ -169,7 +170,8 @@ func (r *resolver) newPolicy(e entry[policyKeys]) {
 	}
 	p, err := policy.New(string(e.name), names["tls12"], names["tls13"], names["groups"])
 	if err == nil {
-		r.cfg.Policies[string(e.name)] = p
+		r.approvedLists(items, p)
+		r.cfg.Policies[string(e.name)] = r.cfg.served(p)
 		return
 	}
 	for _, fault := range unjoin(err) {
@@ -210,6 +212,7 @@ func (r *resolver) listener(n *yaml.Node, k *listenerKeys) {
 		Pos:            r.pos(n),
 	}
 	if r.refer(&r.policies, k.Policy) {
+		r.approvedPolicy("policy", k.Policy)
 		l.Policy = r.cfg.Policy(string(k.Policy.value))
 	}
 	l.Shadow = r.shadow(k)
@@ -244,6 +247,7 @@ func (r *resolver) shadow(k *listenerKeys) (names []string) {
 		case len(names) == MaxShadow:
 			r.errorf(f.node, "shadow: more than %d policies", MaxShadow)
 		default:
+			r.approvedPolicy("shadow", f)
 			names = append(names, name)
 		}
 	}

@@ -12,6 +12,7 @@ type document struct {
 	Reload       reloadKeys                 `key:"reload"`
 	Restart      restartKeys                `key:"restart"`
 	Hardening    hardeningKeys              `key:"hardening"`
+	FIPS         field[fipsMode]            `key:"fips"`
 	Tickets      ticketKeys                 `key:"tickets"`
 	Prove        proveKeys                  `key:"prove"`
 	Certificates []field[certificateKeys]   `key:"certificates,required,nonempty"`

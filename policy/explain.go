@@ -69,6 +69,9 @@ func (p *Policy) With(c Change) *Policy {
 	if c.Group != 0 {
 		changed.Groups = appended(p.Groups, c.Group)
 	}
+	if p.fips {
+		return changed.FIPS()
+	}
 	return &changed
 }
 
@@ -128,13 +131,18 @@ func (p *Policy) smallestChange(have Have, o *Offer) (*Change, Decision) {
 func (p *Policy) missing(have Have, o *Offer) (suites []Suite, listed []Group, keys []KeyType) {
 	suites, listed, keys = []Suite{{}}, []Group{0}, []KeyType{NoKey}
 	for _, s := range registry {
+		if p.fips && !s.FIPS() {
+			continue
+		}
 		if slices.Contains(o.Suites, s.ID) && !slices.Contains(p.TLS12, s) && !slices.Contains(p.TLS13, s) {
 			suites = append(suites, s)
 		}
 	}
 	slices.SortStableFunc(suites[1:], func(a, b Suite) int { return cmp.Compare(weakness(a), weakness(b)) })
 	for i := range groups {
-		if g := groups[i].group; slices.Contains(o.Groups, g) && !slices.Contains(p.Groups, g) {
+		if g := groups[i].group; p.fips && !g.FIPS() {
+			continue
+		} else if slices.Contains(o.Groups, g) && !slices.Contains(p.Groups, g) {
 			listed = append(listed, g)
 		}
 	}

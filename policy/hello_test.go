@@ -228,7 +228,7 @@ func TestAgainstCryptoTLSServer(t *testing.T) {
 			o.Suites = slices.DeleteFunc(o.Suites, func(id uint16) bool { return id == fallbackSCSV })
 		}
 		o.KeyShares = slices.Compact(slices.Sorted(slices.Values(o.KeyShares)))
-		p, keys := anyPolicyOfCryptoTLS(r, o.Suites)
+		p, keys := anyPolicyOfCryptoTLS(r, o.Suites, asIs)
 		if len(p.TLS12)+len(p.TLS13) == 0 {
 			continue
 		}

@@ -40,6 +40,7 @@ type Policy struct {
 
 	order []Suite   // TLS12 in order of preference; nil means as it stands in TLS12
 	keys  []KeyType // what the listener has, in order of preference; nil means every kind
+	fips  bool      // see [Policy.FIPS]
 }
 
 // ErrNoSuites is the error of [New] for lists that are both empty.
@@ -155,6 +156,7 @@ func (p *Policy) Bind(have Have) (*Policy, []Unserved) {
 		Name:   p.Name,
 		Groups: slices.Clone(p.Groups),
 		keys:   make([]KeyType, 0, len(keyPreference)),
+		fips:   p.fips,
 	}
 	for _, k := range keyPreference {
 		if slices.Contains(have.Keys, k) {

@@ -33,6 +33,9 @@ const (
 	// MissingExtension: a TLS 1.3 hello without supported_groups or
 	// signature_algorithms (RFC 8446 §9.2).
 	MissingExtension Reason = "missing_extension"
+	// NoExtendedMasterSecret: a TLS 1.2 client without it, in FIPS 140-3 mode,
+	// whose key derivation needs it (RFC 7627).
+	NoExtendedMasterSecret Reason = "no_extended_master_secret"
 )
 
 // alert is the TLS AlertDescription for the reason (RFC 8446 §6).
@@ -110,6 +113,8 @@ func (p *Policy) detail(cause Reason, version Version, o *Offer) string {
 			missing = "supported_groups"
 		}
 		return fmt.Sprintf("%s: client sends no %s", version, missing)
+	case NoExtendedMasterSecret:
+		return fmt.Sprintf("%s: client offers no extended_master_secret, which FIPS 140-3 mode needs", version)
 	}
 	return ""
 }

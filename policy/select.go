@@ -13,6 +13,10 @@ type Offer struct {
 	PointFormats  []uint8           // ec_point_formats; empty when the extension is absent
 	Signatures    []SignatureScheme // signature_algorithms; empty when the extension is absent
 	ServerName    string            // never part of the decision
+
+	// ExtendedMasterSecret says that the client offers it (RFC 7627), which matters
+	// for TLS 1.2 in FIPS 140-3 mode alone.
+	ExtendedMasterSecret bool
 }
 
 // Decision is what a connection gets.
@@ -186,7 +190,7 @@ func (p *Policy) selectTLS12(o *Offer, tr *tracer) (Decision, Reason) {
 				d := Decision{TLS12, *s, group, key}
 				if listed {
 					tr.suite(s, "")
-					return d, ""
+					return p.decided(d, o)
 				}
 				tr.setAside(s, key)
 				if unlisted.Version == 0 {
@@ -205,9 +209,18 @@ func (p *Policy) selectTLS12(o *Offer, tr *tracer) (Decision, Reason) {
 	}
 	if unlisted.Version != 0 {
 		tr.takeAside(&unlisted.Suite)
-		return unlisted, ""
+		return p.decided(unlisted, o)
 	}
 	return Decision{}, reason
+}
+
+// decided is the decision for a client of TLS 1.2, unless crypto/tls breaks it off
+// in FIPS 140-3 mode.
+func (p *Policy) decided(d Decision, o *Offer) (Decision, Reason) {
+	if p.fips && !o.ExtendedMasterSecret {
+		return Decision{}, NoExtendedMasterSecret
+	}
+	return d, ""
 }
 
 // groupTLS12 is the group for a key exchange, 0 if it needs none, and what

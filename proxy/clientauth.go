@@ -16,7 +16,7 @@ const clientAuthInterval = time.Second
 
 // openClientAuth opens what judges the clients of a listener; nil is that they
 // are not asked for a certificate.
-func openClientAuth(l configs.Listener) (*clientauth.Verifier, error) {
+func openClientAuth(l configs.Listener, fips bool) (*clientauth.Verifier, error) {
 	c := l.ClientCertificates
 	if c.Mode == "" || c.Mode == configs.ClientCertificatesOff {
 		return nil, nil
@@ -28,6 +28,7 @@ func openClientAuth(l configs.Listener) (*clientauth.Verifier, error) {
 		CRLs:          c.CRL,
 		AllowStaleCRL: c.StaleCRL == configs.StaleCRLSoft,
 		MaxDepth:      c.MaxDepth,
+		FIPS:          fips,
 	})
 }
 

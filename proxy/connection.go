@@ -174,6 +174,8 @@ func OfferOf(h *clienthello.Hello) policy.Offer {
 		PointFormats:  h.PointFormats,
 		Signatures:    as[policy.SignatureScheme](h.SignatureSchemes),
 		ServerName:    h.ServerName,
+
+		ExtendedMasterSecret: h.ExtendedMasterSecret,
 	}
 }
 

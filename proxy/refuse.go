@@ -79,7 +79,7 @@ func (c *connection) tell(err error) {
 		_ = c.client.CloseWrite()
 	case c.engine != nil:
 		if verdict, ok := errors.AsType[*clientauth.Refusal](err); ok {
-			c.alert = verdict.Alert()
+			c.alert = engine.RefusalAlert(uint16(c.decision.Version), verdict)
 		}
 	default:
 		c.alert = alertOf(err)

@@ -80,6 +80,9 @@ func (g *generation) discard(stays *generation) {
 // build makes a generation of a configuration, without a socket. Its error
 // holds every mistake, with its position in the file.
 func (s *Server) build(ctx context.Context, config *configs.Config, keyring *seal.Keyring, previous *generation) (*generation, error) {
+	if err := fipsInForce(config); err != nil {
+		return nil, err
+	}
 	// Judged before Open, which makes what is missing in the storage: a
 	// configuration that is refused leaves nothing there. Open has the same
 	// warnings.
@@ -107,6 +110,10 @@ func (s *Server) build(ctx context.Context, config *configs.Config, keyring *sea
 	if err != nil {
 		return nil, positioned(config, err)
 	}
+	if err := selfTest(ctx, store.Certificates()); err != nil {
+		_ = store.Close() // err is why
+		return nil, err
+	}
 	for _, r := range routes {
 		r.store = store
 		if r.canary != nil {
@@ -124,7 +131,7 @@ func newRoutes(config *configs.Config, keys map[string][]policy.KeyType, pools m
 	var routes []*route
 	var errs configs.Errors
 	for _, l := range config.Listeners {
-		clients, err := openClientAuth(l)
+		clients, err := openClientAuth(l, config.FIPSMode())
 		if err != nil {
 			errs = append(errs, clientAuthErrors(config, l.Name, err)...)
 		}
@@ -250,7 +257,7 @@ func certsConfig(config *configs.Config, logger *slog.Logger) certs.Config {
 		}
 		sources[i].ACME = acmeSource(c.ACME)
 	}
-	return certs.Config{Sources: sources, Storage: config.Storage, Redis: redisConfig(config.Redis), Logger: logger}
+	return certs.Config{Sources: sources, Storage: config.Storage, Redis: redisConfig(config.Redis), FIPS: config.FIPSMode(), Logger: logger}
 }
 
 func redisConfig(r *configs.Redis) *certs.Redis {

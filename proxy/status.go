@@ -26,7 +26,7 @@ func (s *Server) status() admin.Status {
 	now := time.Now()
 	totals := s.Metrics.Totals()
 	status := admin.Status{
-		Version: s.Version, GoVersion: runtime.Version(), State: "ready",
+		Version: s.Version, GoVersion: runtime.Version(), FIPS: FIPSStatus(), State: "ready",
 		Handshakes: handshakeStatus(totals), Refusals: s.refusalStatus(totals), Certificates: s.certificateStatus(now),
 		Shadow: s.shadow.Tallies(),
 	}

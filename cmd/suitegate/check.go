@@ -24,6 +24,9 @@ func (c *checkCommand) Run(out *console) error {
 	if err != nil {
 		return err
 	}
+	if cfg.FIPSMode() {
+		out.printf("FIPS 140-3 mode: TLS 1.2 is for clients with extended master secret alone (RFC 7627)\n\n")
+	}
 	for _, listener := range listeners {
 		printEffective(out, listener)
 	}

@@ -32,8 +32,11 @@ import (
 // time.
 func TestContainer(t *testing.T) {
 	image := readDockerfile(t)
-	program := image.compile(t)
+	program := image.compile(t, nil)
 	checkStatic(t, program)
+	// GOFIPS140 is all that makes the variant.
+	validated := image.compile(t, map[string]string{"GOFIPS140": "certified"})
+	checkStatic(t, validated)
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("an empty root takes root: CI has to run this test as root")
@@ -41,15 +44,18 @@ func TestContainer(t *testing.T) {
 		fmt.Fprintln(os.Stderr, "\n*** SKIPPED: TestContainer needs root, to run the gateway in an empty root")
 		t.Skip("an empty root takes root")
 	}
-	for _, test := range []struct{ name, certificate string }{
-		{"files", "files: {certificate: tls.crt, key: tls.key}"},
-		{"self-signed", "self_signed: {}"}, // in the storage directory, which only the image's user may write to
+	for _, test := range []struct{ name, program, fips, certificate, cryptography string }{
+		{"files", program, "auto", "files: {certificate: tls.crt, key: tls.key}", `"fips_mode":"(off)"`},
+		{"self-signed", program, "auto", "self_signed: {}", `"fips_mode":"(off)"`}, // in the storage directory, which only the image's user may write to
+		{"FIPS 140-3", validated, "required", "self_signed: {}", `"version":"v\d+\.\d+\.\d+-[0-9a-f]+","fips_mode":"(on)"`},
 	} {
-		t.Run(test.name, func(t *testing.T) { testInEmptyRoot(t, image, program, test.certificate) })
+		t.Run(test.name, func(t *testing.T) {
+			testInEmptyRoot(t, image, test.program, "fips: "+test.fips, test.certificate, test.cryptography)
+		})
 	}
 }
 
-func testInEmptyRoot(t *testing.T, image *dockerImage, program, certificate string) {
+func testInEmptyRoot(t *testing.T, image *dockerImage, program, fips, certificate, cryptography string) {
 	broker := listenEcho(t)
 	root := t.TempDir()
 	if err := os.Chmod(root, 0o755); err != nil {
@@ -64,7 +70,7 @@ func testInEmptyRoot(t *testing.T, image *dockerImage, program, certificate stri
 		}
 	}
 	admin := freeAddress(t)
-	if err := os.WriteFile(config, []byte(`
+	if err := os.WriteFile(config, []byte(fips+`
 admin: {address: "`+admin+`"}
 certificates:
   - name: default
@@ -77,6 +83,7 @@ listeners:
 	}
 
 	gateway := image.start(t, root, append(slices.Clone(image.entrypoint), image.cmd...))
+	await(t, gateway, cryptography)
 	address := await(t, gateway, `"msg":"listening","listener":"tls","address":"([^"]+)"`)
 	await(t, gateway, `"msg":"(ready)"`)
 
@@ -122,8 +129,9 @@ func checkMetrics(t *testing.T, admin string) {
 
 // dockerImage is what a Dockerfile says of the image that it makes.
 type dockerImage struct {
-	build       string // the shell command that makes the program
-	output      string // the program's path in the build stage
+	build       string            // the shell command that makes the program
+	args        map[string]string // of the build, with their defaults
+	output      string            // the program's path in the build stage
 	copies      []dockerCopy
 	env         []string
 	uid, gid    uint32
@@ -153,7 +161,7 @@ func readDockerfile(t *testing.T) *dockerImage {
 	if user == nil {
 		t.Fatal("Dockerfile: no USER")
 	}
-	image := &dockerImage{}
+	image := &dockerImage{args: make(map[string]string)}
 	final := false
 	for line := range strings.Lines(text) {
 		instruction, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -165,6 +173,9 @@ func readDockerfile(t *testing.T) *dockerImage {
 			if output := regexp.MustCompile(`go build .*-o (\S+)`).FindStringSubmatch(rest); output != nil {
 				image.build, image.output = rest, output[1]
 			}
+		case instruction == "ARG" && !final:
+			name, value, _ := strings.Cut(rest, "=")
+			image.args[name] = value
 		case !final:
 		case instruction == "COPY":
 			image.copies = append(image.copies, parseCopy(t, rest, user[1]))
@@ -225,13 +236,21 @@ func parseExec(t *testing.T, text string) (words []string) {
 	return words
 }
 
-// compile runs the build's command and returns the path of the program.
-func (d *dockerImage) compile(t *testing.T) string {
+// compile runs the build's command, with its arguments or others, and returns the
+// path of the program.
+func (d *dockerImage) compile(t *testing.T, args map[string]string) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "suitegate")
 	// The one word that is changed: the path of the result.
 	shell := exec.Command("sh", "-c", strings.Replace(d.build, d.output, shellQuote(program), 1))
 	shell.Dir = "../.."
+	shell.Env = os.Environ()
+	for name, value := range d.args {
+		if other, ok := args[name]; ok {
+			value = other
+		}
+		shell.Env = append(shell.Env, name+"="+value)
+	}
 	if output, err := shell.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", d.build, err, output)
 	}

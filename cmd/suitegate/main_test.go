@@ -43,6 +43,7 @@ func TestScripts(t *testing.T) {
 			"expect":  cmdExpect,
 			"signal":  cmdSignal,
 			"exited":  cmdExited,
+			"silent":  cmdSilent,
 			"needs":   cmdNeeds,
 			"occupy":  cmdOccupy,
 			"broker":  cmdBroker,

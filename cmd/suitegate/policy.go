@@ -34,7 +34,7 @@ func (p *policyListCommand) Run(out *console) error {
 	if p.JSON {
 		return out.json(all)
 	}
-	rows := [][]string{{"NAME", "TLS 1.3", "TLS 1.2", "FORWARD SECRET", "LEFT OUT", "FROM"}}
+	rows := [][]string{{"NAME", "TLS 1.3", "TLS 1.2", "FORWARD SECRET", "FIPS 140-3", "LEFT OUT", "FROM"}}
 	for i, pol := range known {
 		suites := servedOrder(pol)
 		secret := 0
@@ -48,6 +48,7 @@ func (p *policyListCommand) Run(out *console) error {
 			count(len(pol.TLS13), "suite"),
 			count(len(pol.TLS12), "suite"),
 			fmt.Sprintf("%d of %d", secret, len(suites)),
+			fmt.Sprintf("%d of %d", len(suites)-len(pol.NotFIPS()), len(suites)),
 			fmt.Sprint(len(all[i].LeftOut)),
 			all[i].from(),
 		})

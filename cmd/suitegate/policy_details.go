@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -15,8 +16,15 @@ type policyDetails struct {
 	Source  *policy.Source   `json:"source,omitempty"` // none for a policy of the configuration
 	Notes   []string         `json:"notes"`
 	Groups  []string         `json:"groups"` // by preference
+	FIPS    fipsDetails      `json:"fips"`
 	Suites  []suiteDetails   `json:"suites"` // by preference, TLS 1.3 first
 	LeftOut []policy.LeftOut `json:"left_out"`
+}
+
+// fipsDetails is what FIPS 140-3 approves of a policy.
+type fipsDetails struct {
+	Approved bool     `json:"approved"` // all of its suites, so that FIPS mode can serve it
+	Groups   []string `json:"groups"`   // that are left then
 }
 
 // suiteDetails is a suite of a policy.
@@ -31,6 +39,7 @@ type suiteDetails struct {
 	MAC           string         `json:"mac"`
 	ForwardSecret bool           `json:"forward_secret"`
 	Engine        string         `json:"engine"`
+	FIPS          bool           `json:"fips"` // FIPS 140-3 approves it
 	RFC9325       rfc9325Details `json:"rfc9325"`
 }
 
@@ -51,6 +60,10 @@ func newPolicyDetails(pol *policy.Policy) policyDetails {
 	}
 	for _, group := range pol.Groups {
 		d.Groups = append(d.Groups, group.String())
+	}
+	d.FIPS = fipsDetails{Approved: len(pol.NotFIPS()) == 0, Groups: []string{}}
+	for _, group := range pol.FIPS().Groups {
+		d.FIPS.Groups = append(d.FIPS.Groups, group.String())
 	}
 	served := servedOrder(pol)
 	var ids []uint16
@@ -80,6 +93,7 @@ func newSuiteDetails(suite policy.Suite, by engine.Engine) suiteDetails {
 		MAC:           suite.MAC.String(),
 		ForwardSecret: suite.ForwardSecret(),
 		Engine:        name,
+		FIPS:          suite.FIPS(),
 		RFC9325:       rfc9325Details(policy.AssessRFC9325(suite.Name)),
 	}
 }
@@ -109,11 +123,12 @@ func (d *policyDetails) print(out *console) {
 	for _, note := range d.Notes {
 		out.printf("note %s\n", note)
 	}
-	out.printf("groups %s\n\n", strings.Join(d.Groups, ", "))
-	rows := [][]string{{"VERSION", "ID", "IANA NAME", "OPENSSL NAME", "KEY EXCHANGE", "AUTH", "CIPHER", "MAC", "FORWARD SECRET", "ENGINE", "RFC 9325"}}
+	out.printf("groups %s\n", strings.Join(d.Groups, ", "))
+	out.printf("groups that FIPS 140-3 approves %s\n\n", cmp.Or(strings.Join(d.FIPS.Groups, ", "), "none"))
+	rows := [][]string{{"VERSION", "ID", "IANA NAME", "OPENSSL NAME", "KEY EXCHANGE", "AUTH", "CIPHER", "MAC", "FORWARD SECRET", "ENGINE", "FIPS 140-3", "RFC 9325"}}
 	for _, s := range d.Suites {
 		rows = append(rows, []string{
-			s.Version, s.ID, s.Name, s.OpenSSLName, s.KeyExchange, s.Auth, s.Cipher, s.MAC, yesNo(s.ForwardSecret), s.Engine,
+			s.Version, s.ID, s.Name, s.OpenSSLName, s.KeyExchange, s.Auth, s.Cipher, s.MAC, yesNo(s.ForwardSecret), s.Engine, map[bool]string{true: "approved", false: "no"}[s.FIPS],
 			policy.Assessment(s.RFC9325).String(),
 		})
 	}

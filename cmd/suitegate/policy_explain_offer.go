@@ -22,7 +22,7 @@ var (
 // those of the suites; groups and signature algorithms are those of present-day
 // clients, and the first group comes with a key share.
 func (c *policyExplainCommand) typedOffer() (policy.Offer, error) {
-	o := policy.Offer{LegacyVersion: policy.TLS12, PointFormats: []uint8{0}, Groups: usualGroups, ServerName: c.SNI}
+	o := policy.Offer{LegacyVersion: policy.TLS12, PointFormats: []uint8{0}, Groups: usualGroups, ServerName: c.SNI, ExtendedMasterSecret: true}
 	var faults [4]error
 	o.Suites, faults[0] = parseTyped(c.Offer, parseOfferedSuite)
 	if c.Versions != "" {

@@ -121,7 +121,7 @@ func lookPath(ts *testscript.TestScript, program string) string {
 // environment is the script's own, as far as the programs here care.
 func environment(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "XDG_DATA_HOME", "TMPDIR", "GOCOVERDIR"} {
+	for _, name := range []string{"PATH", "HOME", "XDG_DATA_HOME", "TMPDIR", "GOCOVERDIR", "GODEBUG"} {
 		if value := ts.Getenv(name); value != "" {
 			env = append(env, name+"="+value)
 		}
@@ -184,6 +184,18 @@ func cmdExited(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got := p.command.ProcessState.ExitCode(); got != want {
 		ts.Fatalf("%s exited with %d, want %d", args[0], got, want)
+	}
+}
+
+// silent NAME REGEXP sees that a process which has ended printed no match.
+func cmdSilent(ts *testscript.TestScript, neg bool, args []string) {
+	wantArgs(ts, neg, args, 2, 2, "silent NAME REGEXP")
+	p := processNamed(ts, args[0])
+	<-p.exited
+	re, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	if match := re.FindString(p.text()); match != "" {
+		ts.Fatalf("%s printed %q", args[0], match)
 	}
 }
 

@@ -39,6 +39,9 @@ func (s *serveCommand) Run(out *console) error {
 	if err != nil {
 		return err
 	}
+	if err := enterFIPS(cfg, signals); err != nil {
+		return err
+	}
 	// A write to a closed pipe is an error, which the log gets over, and not the
 	// end of the process.
 	signal.Ignore(syscall.SIGPIPE)
@@ -156,6 +159,8 @@ func (g *gateway) changed() bool {
 func (g *gateway) start(cfg *configs.Config) error {
 	g.mu.Lock() // until there is something to reload
 	defer g.mu.Unlock()
+	fips := proxy.FIPSStatus()
+	g.log.Info("cryptography", "module", fips.Module, "version", fips.Version, "fips_mode", fips.Mode)
 	logMistakes(g.log, slog.LevelWarn, cfg.Warnings)
 	giveUp(cfg.Hardening, g.log)
 	if err := g.server.Apply(cfg); err != nil {

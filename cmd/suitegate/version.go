@@ -4,12 +4,16 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+
+	"github.com/suitegate/suitegate/proxy"
 )
 
 type versionCommand struct{}
 
 func (versionCommand) Run(out *console) error {
+	fips := proxy.FIPSStatus()
 	out.printf("suitegate %s\n%s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	out.printf("%s %s, FIPS 140-3 mode %s\n", fips.Module, fips.Version, fips.Mode)
 	return nil
 }
 

@@ -13,6 +13,7 @@ type Status struct {
 	Host          string            `json:"host"` // the machine's name
 	Version       string            `json:"version"`
 	GoVersion     string            `json:"go_version"`
+	FIPS          FIPS              `json:"fips"`
 	State         string            `json:"state"`    // "ready", or what /readyz says
 	Degraded      []string          `json:"degraded"` // causes for which the storage's keys cannot be used
 	StartedAt     time.Time         `json:"started_at"`
@@ -29,6 +30,13 @@ type Status struct {
 	Upstreams     []upstream.Status `json:"upstreams"`            // sorted by name
 	Certificates  []Certificate     `json:"certificates"`         // that are served now
 	Awaited       []string          `json:"certificates_awaited"` // entries that are still to obtain some
+}
+
+// FIPS is the cryptographic module, and the FIPS 140-3 mode that the process is in.
+type FIPS struct {
+	Module  string `json:"module"`
+	Version string `json:"version"` // "latest" if it is that of the Go release, which is not validated
+	Mode    string `json:"mode"`    // off, on, or only: nothing that is not approved works
 }
 
 // ReloadFailure is why the configuration in force is not the newest one.

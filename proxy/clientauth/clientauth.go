@@ -59,6 +59,10 @@ type Settings struct {
 	// client's certificate and the trusted one.
 	MaxDepth int
 
+	// FIPS refuses certificates in the chain, and CRLs, that take more than FIPS
+	// 140-3 approves. Default: they are taken.
+	FIPS bool
+
 	// Time is the clock. Default: time.Now.
 	Time func() time.Time
 }
@@ -102,6 +106,7 @@ func Open(settings Settings) (*Verifier, error) {
 		errs = append(errs, &SettingError{"max_depth", errors.New("less than 0")})
 	}
 	v.files = newFiles(settings.CA, settings.CRLs)
+	v.files.fips = settings.FIPS
 	next, wrong := v.files.read(true)
 	for _, w := range wrong {
 		errs = append(errs, w)
@@ -193,6 +198,13 @@ func (v *Verifier) Verify(version uint16, chain []*x509.Certificate) error {
 func (v *Verifier) judge(t *trust, chain []*x509.Certificate, now time.Time) *Refusal {
 	if between := len(chain) - 2; between > v.settings.MaxDepth {
 		return refuse(ReasonChainTooLong, chain[0], fmt.Errorf("%d intermediate authorities, and max_depth is %d", between, v.settings.MaxDepth))
+	}
+	if v.settings.FIPS {
+		for _, certificate := range chain {
+			if err := approved(certificate); err != nil {
+				return refuse(ReasonNotApproved, certificate, err)
+			}
+		}
 	}
 	if len(v.settings.CRLs) == 0 {
 		return nil

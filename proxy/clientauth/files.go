@@ -27,6 +27,8 @@ type files struct {
 	crls []source
 	seen map[string]*file[[]*crl] // by path
 
+	fips bool // CRLs that FIPS 140-3 does not approve are refused
+
 	generation int // counts changes
 }
 
@@ -79,7 +81,7 @@ func (f *files) read(atOnce bool) (*trust, []*SettingError) {
 				one = &file[[]*crl]{path: path}
 				f.seen[path] = one
 			}
-			fresh, err := one.refresh(atOnce, maxCRL, func(data []byte) ([]*crl, error) { return parseSignedCRLs(path, data, authorities) })
+			fresh, err := one.refresh(atOnce, maxCRL, func(data []byte) ([]*crl, error) { return f.parseSignedCRLs(path, data, authorities) })
 			fail(field, err)
 			changed = changed || fresh
 		}
@@ -103,13 +105,16 @@ func (f *files) read(atOnce bool) (*trust, []*SettingError) {
 // parseSignedCRLs refuses CRLs that an authority of the bundle should have
 // signed and has not. Who signs for an intermediate authority is seen when a
 // client brings its certificate.
-func parseSignedCRLs(path string, data []byte, authorities []*x509.Certificate) ([]*crl, error) {
+func (f *files) parseSignedCRLs(path string, data []byte, authorities []*x509.Certificate) ([]*crl, error) {
 	list, err := parseCRLs(data)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range list {
 		c.file = path
+		if err := approvedSignature(c.list.SignatureAlgorithm); f.fips && err != nil {
+			return nil, err
+		}
 		if err := c.checkIssuer(authorities); err != nil {
 			return nil, fmt.Errorf("the signature of the CRL of %s is not its issuer's: %w", quote(formatDN(c.list.RawIssuer)), err)
 		}

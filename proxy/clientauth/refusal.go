@@ -20,6 +20,7 @@ const (
 	ReasonNoCRL        = "client_certificate_crl_missing"    // an issuer in the chain has no CRL
 	ReasonStaleCRL     = "client_certificate_crl_stale"      // or none that is valid now
 	ReasonNotAllowed   = "client_certificate_not_allowed"    // no allow rule has it
+	ReasonNotApproved  = "client_certificate_not_approved"   // its key, or an authority's, takes more than FIPS 140-3 approves
 )
 
 // alerts are the AlertDescriptions for the reasons (RFC 5246 §7.2.2, RFC 8446
@@ -38,6 +39,7 @@ var alerts = map[string]uint8{
 	ReasonNoCRL:        46,  // certificate_unknown
 	ReasonStaleCRL:     46,  // certificate_unknown
 	ReasonNotAllowed:   49,  // access_denied
+	ReasonNotApproved:  43,  // unsupported_certificate
 }
 
 // A Refusal says why a client is not let in.

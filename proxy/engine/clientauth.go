@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/fips140"
 	"crypto/hkdf"
 	"crypto/tls"
 	"crypto/x509"
@@ -31,14 +32,15 @@ type ClientAuth interface {
 	Verify(version uint16, chain []*x509.Certificate) error
 }
 
-// refusalAlert is the alert for an error of [ClientAuth.Verify].
-func refusalAlert(err error) uint8 {
-	const badCertificate = 42
+// RefusalAlert is the alert for an error of [ClientAuth.Verify]. In FIPS 140-3
+// mode TLS 1.3 has crypto/tls's own: another would have to be encrypted by us, and
+// not by the module.
+func RefusalAlert(version uint16, err error) uint8 {
 	var named interface{ Alert() uint8 }
-	if errors.As(err, &named) {
+	if errors.As(err, &named) && !(version == tls.VersionTLS13 && fips140.Enabled()) {
 		return named.Alert()
 	}
-	return badCertificate
+	return badCertificate[1]
 }
 
 // authenticated returns a copy of config for one connection, whose client is
@@ -49,7 +51,7 @@ func (c *pinnedConn) authenticated(config *tls.Config, auth ClientAuth) *tls.Con
 	config = config.Clone()
 	config.ClientAuth = tls.RequestClientCert
 	config.ClientCAs = auth.Authorities()
-	if c.choice.Version == tls.VersionTLS13 {
+	if c.choice.Version == tls.VersionTLS13 && !fips140.Enabled() {
 		config.KeyLogWriter = &c.exact
 	}
 	config.VerifyConnection = func(state tls.ConnectionState) error {
@@ -58,7 +60,9 @@ func (c *pinnedConn) authenticated(config *tls.Config, auth ClientAuth) *tls.Con
 		}
 		err := auth.Verify(state.Version, state.PeerCertificates)
 		if err != nil {
-			c.exact.alert = refusalAlert(err)
+			if alert := RefusalAlert(state.Version, err); alert != badCertificate[1] {
+				c.exact.alert = alert
+			}
 		}
 		return err
 	}

@@ -82,7 +82,7 @@ type Dispatcher []Engine
 // of the two that crypto/tls has too, it serves the safer one.
 func New(config Config, suites []uint16) Dispatcher {
 	standard := NewStandard(config)
-	if slices.ContainsFunc(suites, servedByTLS12) {
+	if slices.ContainsFunc(suites, servedByTLS12) { // none in FIPS 140-3 mode
 		return Dispatcher{NewTLS12(config), standard}
 	}
 	return Dispatcher{standard}

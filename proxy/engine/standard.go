@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/fips140"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -157,7 +158,9 @@ func (c *standardConn) HandshakeContext(ctx context.Context) error {
 	if c.below.choice.Version != tls.VersionTLS13 {
 		return c.Conn.HandshakeContext(ctx)
 	}
-	c.below.release = tls13Order.acquire(c.below.choice.Suite, c.below.choice.Offered)
+	if !fips140.Enabled() { // where crypto/tls has one list, which stays as it is
+		c.below.release = tls13Order.acquire(c.below.choice.Suite, c.below.choice.Offered)
+	}
 	defer c.below.suitePicked()
 	watch := new(alertWatch)
 	c.below.watch = watch

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"crypto/fips140"
 	"crypto/tls"
 	"crypto/x509"
 	"net"
@@ -33,7 +34,10 @@ func (e *TLS12) Name() string { return "tls12" }
 // Serves says whether package tls12 implements a cipher suite.
 func (e *TLS12) Serves(suite uint16) bool { return servedByTLS12(suite) }
 
-func servedByTLS12(suite uint16) bool { return slices.Contains(tls12.CipherSuites(), suite) }
+// servedByTLS12 is false in FIPS 140-3 mode, whose module the package is no part of.
+func servedByTLS12(suite uint16) bool {
+	return !fips140.Enabled() && slices.Contains(tls12.CipherSuites(), suite)
+}
 
 // SetTicketKeys implements [Engine]. Tickets of the other engines do not
 // decrypt here, nor the other way round.

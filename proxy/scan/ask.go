@@ -37,6 +37,7 @@ func (h Hello) Offer() policy.Offer {
 			o.Signatures = append(o.Signatures, policy.SignatureScheme(s))
 		}
 	}
+	o.ExtendedMasterSecret = h.Version < policy.TLS13
 	if h.Version == policy.TLS13 {
 		o.Versions = []policy.Version{policy.TLS13}
 	}

@@ -2,6 +2,7 @@ package tls12
 
 import (
 	"context"
+	"crypto/fips140"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -112,6 +113,10 @@ func (c *Conn) HandshakeContext(ctx context.Context) (err error) {
 	}
 	c.in.Lock()
 	defer c.in.Unlock()
+	if fips140.Enabled() {
+		c.handshakeErr = c.fail(refuse(alertInternalError, "%w", ErrFIPS))
+		return c.handshakeErr
+	}
 	if c.handshaking == nil {
 		c.handshaking = c.newHandshake()
 	}

@@ -13,6 +13,7 @@ type config struct {
 	Admin        map[string]string         `yaml:"admin"`
 	Audit        map[string]string         `yaml:"audit,omitempty"`
 	Hardening    map[string]any            `yaml:"hardening,omitempty"`
+	FIPS         string                    `yaml:"fips,omitempty"`
 	Log          map[string]any            `yaml:"log,omitempty"`
 	Prove        map[string]string         `yaml:"prove"`
 	Storage      string                    `yaml:"-"`
