@@ -151,13 +151,18 @@ func TestACME(t *testing.T) {
 	}
 }
 
-// TestACMERenewal has two gateways share a storage, whose certificates live for
+// TestACMERenewal has two gateways share a sealed storage, whose certificates live for
 // seconds, and renew them while clients come and go: each is ordered once, and
 // no handshake fails. Then the ACME server is gone, and the old ones are served.
 func TestACMERenewal(t *testing.T) {
 	const life, renewals = 24 * time.Second, 2 // of each kind
 	p := startPebble(t, life, nil)
 	c := acmeConfig(t, p, map[string]any{"names": []string{"mq.example.com"}, "check_interval": "2s"})
+	passphrase := filepath.Join(t.TempDir(), "sealing.pass")
+	if err := writeFiles(map[string]string{passphrase: "a passphrase that is long enough"}); err != nil {
+		t.Fatal(err)
+	}
+	c.Seal = map[string]any{"key": map[string]string{"passphrase_file": passphrase}}
 	first := startGateway(t, c)
 	c.Listeners = []listenerConfig{c.Listeners[0]}
 	c.Listeners[0].Address = "" // the challenges are answered by the first alone
@@ -236,6 +241,7 @@ func TestACMERenewal(t *testing.T) {
 		t.Errorf("the failure is not counted: %v", orders)
 	}
 	t.Logf("%d handshakes, %d failed, over %v certificates", handshakes.Load(), failed.Load(), kinds())
+	eachPrivateKey(t, c.Storage, func(path string, _ fs.FileMode, _ []byte) { t.Errorf("%s has a private key as it is", path) })
 }
 
 // wantNoSecrets looks for secrets, and for the keys that the gateway has stored,
