@@ -103,7 +103,7 @@ func sealingKeys(config *configs.Config) ([]seal.Key, configs.Errors) {
 	var keys []seal.Key
 	var errs configs.Errors
 	add := func(field string, settings configs.SealingKey) {
-		key, err := newSealingKey(settings)
+		key, err := newSealingKey(settings, config.FIPSMode())
 		if err != nil {
 			errs = append(errs, configs.Error{Pos: config.Position("storage", "", field), Reason: "seal: " + err.Error()})
 			return
@@ -117,7 +117,7 @@ func sealingKeys(config *configs.Config) ([]seal.Key, configs.Errors) {
 	return keys, errs
 }
 
-func newSealingKey(k configs.SealingKey) (seal.Key, error) {
+func newSealingKey(k configs.SealingKey, fips bool) (seal.Key, error) {
 	switch {
 	case k.File != "":
 		return localKey(localkey.File, certs.Secret{File: k.File})
@@ -128,7 +128,8 @@ func newSealingKey(k configs.SealingKey) (seal.Key, error) {
 		return vaulttransit.New(vaulttransit.Config{Address: v.Address, Namespace: v.Namespace, Mount: v.Mount, Name: v.Key, CA: v.CA,
 			Token: certs.Secret{File: v.TokenFile, Env: v.TokenEnv}.Read})
 	}
-	return awskms.New(context.Background(), awskms.Config{Key: k.KMS.Key, Region: k.KMS.Region, Endpoint: k.KMS.Endpoint, GrantTokens: k.KMS.GrantTokens})
+	return awskms.New(context.Background(), awskms.Config{
+		Key: k.KMS.Key, Region: k.KMS.Region, Endpoint: k.KMS.Endpoint, FIPS: fips, GrantTokens: k.KMS.GrantTokens})
 }
 
 // localKey makes a key of what a file or variable holds.

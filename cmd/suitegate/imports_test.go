@@ -133,9 +133,32 @@ func parseImportRules(t *testing.T, table string) map[string]importRule {
 }
 
 // ownImports lists this module's packages, each with the packages of this
-// module that it imports outside of its tests. A folder of tests alone has
-// nothing to hold to the table.
+// module that it imports outside of its tests.
 func ownImports(t *testing.T) map[string][]string {
+	t.Helper()
+	imports := make(map[string][]string)
+	for pkg, all := range allImports(t) {
+		imports[pkg] = nil
+		for _, path := range all {
+			if imported, ok := own(path); ok {
+				imports[pkg] = append(imports[pkg], imported)
+			}
+		}
+	}
+	return imports
+}
+
+// own is a package's name within this module, if it is one of it.
+func own(path string) (string, bool) {
+	if path == module {
+		return ".", true
+	}
+	return strings.CutPrefix(path, module+"/")
+}
+
+// allImports lists this module's packages, each with all that it imports outside
+// of its tests. A folder of tests alone has nothing to hold to a table.
+func allImports(t *testing.T) map[string][]string {
 	t.Helper()
 	command := exec.Command("go", "list", "-json=ImportPath,GoFiles,Imports", module+"/...")
 	output, err := command.Output()
@@ -145,12 +168,6 @@ func ownImports(t *testing.T) map[string][]string {
 			t.Fatalf("go list: %v\n%s", err, exit.Stderr)
 		}
 		t.Fatalf("go list: %v", err)
-	}
-	own := func(path string) (string, bool) {
-		if path == module {
-			return ".", true
-		}
-		return strings.CutPrefix(path, module+"/")
 	}
 	imports := make(map[string][]string)
 	for decoder := json.NewDecoder(strings.NewReader(string(output))); ; {
@@ -168,12 +185,7 @@ func ownImports(t *testing.T) map[string][]string {
 		if !ok || len(pkg.GoFiles) == 0 {
 			continue
 		}
-		imports[name] = nil
-		for _, path := range pkg.Imports {
-			if imported, ok := own(path); ok {
-				imports[name] = append(imports[name], imported)
-			}
-		}
+		imports[name] = pkg.Imports
 	}
 	if len(imports) == 0 {
 		t.Fatal("go list found no package")

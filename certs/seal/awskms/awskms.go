@@ -36,7 +36,7 @@ type Config struct {
 
 	Region   string // Default: the ARN's
 	Endpoint string // URL of the service. Default: AWS's for the region, or as AWS_ENDPOINT_URL_KMS says
-	FIPS     bool   // take AWS's endpoint with validated cryptography. It excludes Endpoint
+	FIPS     bool   // of AWS's own endpoints take the one with validated cryptography
 
 	// GrantTokens let in by a grant that is new, and not known everywhere yet.
 	GrantTokens []string
@@ -59,9 +59,6 @@ func New(ctx context.Context, c Config) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("awskms: %w", err)
 	}
-	if c.FIPS && c.Endpoint != "" {
-		return nil, errors.New("awskms: the FIPS endpoint is one of AWS's: it excludes an endpoint of your own")
-	}
 	if c.Region == "" {
 		c.Region = name.Region
 	}
@@ -81,6 +78,9 @@ func New(ctx context.Context, c Config) (*Key, error) {
 	client := kms.NewFromConfig(sdk, func(o *kms.Options) {
 		if c.Endpoint != "" {
 			o.BaseEndpoint = &c.Endpoint
+		}
+		if o.BaseEndpoint != nil { // which AWS's may stand behind, but the SDK refuses to say so
+			o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateDisabled
 		}
 	})
 	// It may be from AWS's configuration, too.
