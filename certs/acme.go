@@ -269,7 +269,7 @@ func (s *acmeSource) stored(ctx context.Context, storage certmagic.Storage) ([]S
 	var all []Stored
 	for _, name := range s.identity.inOrder() {
 		for _, kind := range s.kinds {
-			site := siteStorage{storage, s.settings.variant(kind)}
+			site := siteStorage{Storage: storage, variant: s.settings.variant(kind)}
 			leaf, err := loadCertificate(ctx, site, certmagic.StorageKeys.SiteCert(issuer, name))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err

@@ -148,12 +148,15 @@ func TestACMEMistakes(t *testing.T) {
 	}
 }
 
-// The variants of a certificate have places of their own; accounts, challenges
-// and locks are shared.
+// The variants of a certificate have places and locks of their own; accounts and
+// challenges are shared, and a name has one order at a time.
 func TestSiteStorage(t *testing.T) {
 	plain := newFileStorage(t.TempDir())
 	ctx := context.Background()
-	rsa, ecdsa := siteStorage{plain, "rsa2048"}, siteStorage{plain, "p256"}
+	newOrders := func() *orders {
+		return &orders{storage: plain, logger: slog.New(slog.DiscardHandler), open: make(map[string]bool)}
+	}
+	rsa, ecdsa := siteStorage{plain, "rsa2048", newOrders()}, siteStorage{plain, "p256", newOrders()}
 	for _, key := range []string{"certificates/ca/a.example/a.example.crt", "acme/ca/users/ops/ops.key"} {
 		for storage, value := range map[siteStorage]string{rsa: "rsa", ecdsa: "ecdsa"} {
 			if err := storage.Store(ctx, key, []byte(value)); err != nil {
@@ -177,15 +180,64 @@ func TestSiteStorage(t *testing.T) {
 	if err := rsa.Delete(ctx, "certificates/ca/a.example"); err != nil || rsa.Exists(ctx, "certificates/ca/a.example/a.example.crt") || !ecdsa.Exists(ctx, "certificates/ca/a.example/a.example.crt") {
 		t.Error("the wrong one is deleted", err)
 	}
-	if err := rsa.Lock(ctx, "issue_cert_a.example"); err != nil {
+	const lock = "issue_cert_a.example"
+	for _, storage := range []siteStorage{rsa, ecdsa} {
+		if ok, err := storage.TryLock(ctx, lock); !ok || err != nil {
+			t.Fatalf("the lock of another kind of key: %t, %v", ok, err)
+		}
+	}
+	begins := func(storage siteStorage, want bool) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		defer cancel()
+		if err := storage.orders.begin(ctx, "a.example"); (err == nil) != want {
+			t.Errorf("an order begins: %v, want %t", err, want)
+		}
+	}
+	begins(rsa, true)
+	begins(ecdsa, false) // two challenges for one name would be open at once
+	rsa.orders.end(ctx, "a.example")
+	begins(ecdsa, true)
+	if err := ecdsa.RenewLockLease(ctx, lock, time.Hour); err != nil { // it has failed without a word, and is tried again
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
-	defer cancel()
-	if ok, _ := ecdsa.TryLock(ctx, "issue_cert_a.example"); ok {
-		t.Error("two challenges for one name can be open at once")
+	begins(rsa, true)
+	for _, storage := range []siteStorage{rsa, ecdsa} {
+		if err := storage.Unlock(ctx, lock); err != nil {
+			t.Error(err)
+		}
 	}
-	if err := rsa.Unlock(context.Background(), "issue_cert_a.example"); err != nil {
-		t.Error(err)
+	begins(ecdsa, true)
+	ecdsa.orders.end(ctx, "a.example")
+}
+
+// One kind of key that cannot be had keeps no other from being tried.
+func TestKindsFailApart(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "out of order", http.StatusInternalServerError)
+	}))
+	t.Cleanup(server.Close)
+	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	failed := make(chan policy.KeyType, 10)
+	s := open(t, Config{
+		Storage: filepath.Join(t.TempDir(), "storage"),
+		Sources: []Source{{Name: "public", ACME: &ACME{
+			Names: []string{"a.example"}, Email: "ops@example.com", Directory: server.URL + "/dir", Root: write(t, "root.pem", string(root)),
+		}}},
+		Ordered: func(_ string, key policy.KeyType, _, ok bool) {
+			if !ok {
+				failed <- key
+			}
+		},
+	})
+	s.Start()
+	seen := make(map[policy.KeyType]bool)
+	for deadline := time.After(20 * time.Second); len(seen) < 2; {
+		select {
+		case key := <-failed:
+			seen[key] = true
+		case <-deadline:
+			t.Fatalf("tried were %v alone", seen)
+		}
 	}
 }

@@ -43,6 +43,7 @@ type line struct {
 	cache     *certmagic.Cache
 	logger    *slog.Logger
 	ordered   func(source string, key policy.KeyType, renewal, ok bool)
+	orders    *orders
 	issuances map[string]*issuance // by name
 }
 
@@ -180,6 +181,7 @@ func (p *Issuances) lineFor(ctx context.Context, s *Store, src *acmeSource, kind
 		RenewCheckInterval: src.settings.CheckInterval,
 		Logger:             s.zap,
 	})
+	l.orders = &orders{storage: storage, logger: s.logger, open: make(map[string]bool)}
 	template := l.template(s, &src.settings)
 	template.OnEvent = l.event
 	l.config = certmagic.New(l.cache, template)
@@ -199,7 +201,7 @@ func (l *line) template(s *Store, settings *acmeSettings) certmagic.Config {
 	template := s.newConfig(l.source)
 	template.Logger = template.Logger.With(zap.String("key", l.kind.key.String()))
 	// With other settings, certmagic finds nothing there and asks for a new one.
-	template.Storage = siteStorage{l.storage, settings.variant(l.kind)}
+	template.Storage = siteStorage{l.storage, settings.variant(l.kind), l.orders}
 	template.KeySource = certmagic.StandardKeyGenerator{KeyType: l.kind.generator}
 	template.MustStaple = settings.MustStaple
 	template.DisableARI = false
@@ -207,15 +209,20 @@ func (l *line) template(s *Store, settings *acmeSettings) certmagic.Config {
 	return template
 }
 
-// event takes note of what certmagic does. That an order has failed, and why,
-// certmagic logs itself.
-func (l *line) event(_ context.Context, event string, data map[string]any) error {
+// event takes note of what certmagic does, and has orders for one name wait for
+// each other. That one has failed, and why, certmagic logs itself.
+func (l *line) event(ctx context.Context, event string, data map[string]any) error {
 	renewal, _ := data["renewal"].(bool)
+	name, _ := data["identifier"].(string)
 	switch event {
+	case "cert_obtaining":
+		return l.orders.begin(ctx, name)
 	case "cert_obtained":
+		l.orders.end(ctx, name)
 		l.ordered(l.source, l.kind.key, renewal, true)
-		l.logger.Info("obtained a certificate", "certificate", l.source, "name", data["identifier"], "key", l.kind.key.String(), "renewal", renewal)
+		l.logger.Info("obtained a certificate", "certificate", l.source, "name", name, "key", l.kind.key.String(), "renewal", renewal)
 	case "cert_failed":
+		l.orders.end(ctx, name)
 		l.ordered(l.source, l.kind.key, renewal, false)
 	}
 	return nil
@@ -301,78 +308,6 @@ func (i *issuance) changed() {
 	for _, s := range stores {
 		s.refresh()
 	}
-}
-
-// siteStorage is a storage in which the certificates of one variant have a
-// place of their own. certmagic stores a certificate by its issuer's key and
-// its name, and an ACME issuer's key is its URL alone: RSA and ECDSA would
-// overwrite each other. An issuer of another key would be another type, and
-// certmagic tells the authority which certificate an order replaces (RFC 9773
-// section 5) for its own type alone. Accounts, challenges and locks stay
-// where they are: those for one name are shared, since two challenges for it
-// must not be open at once.
-type siteStorage struct {
-	certmagic.Storage
-	variant string
-}
-
-const certificatesPrefix = "certificates/" // of certmagic's keys
-
-// place turns certificates/ISSUER/… into certificates/ISSUER-variant/….
-func (s siteStorage) place(key string) string {
-	rest, ok := strings.CutPrefix(key, certificatesPrefix)
-	if !ok {
-		return key
-	}
-	issuer, rest, below := strings.Cut(rest, "/")
-	key = certificatesPrefix + issuer + "-" + s.variant
-	if below {
-		key += "/" + rest
-	}
-	return key
-}
-
-// Store implements [certmagic.Storage].
-func (s siteStorage) Store(ctx context.Context, key string, value []byte) error {
-	if isStaple(key) {
-		return stapleStorage{s.Storage, true}.Store(ctx, key, value)
-	}
-	return s.Storage.Store(ctx, s.place(key), value)
-}
-
-func (s siteStorage) Load(ctx context.Context, key string) ([]byte, error) {
-	return s.Storage.Load(background(ctx), s.place(key))
-}
-
-func (s siteStorage) Delete(ctx context.Context, key string) error {
-	return s.Storage.Delete(ctx, s.place(key))
-}
-
-func (s siteStorage) Exists(ctx context.Context, key string) bool {
-	return s.Storage.Exists(ctx, s.place(key))
-}
-
-func (s siteStorage) Stat(ctx context.Context, key string) (certmagic.KeyInfo, error) {
-	return s.Storage.Stat(ctx, s.place(key))
-}
-
-// TryLock implements [certmagic.TryLocker]; it waits where the storage cannot
-// but do so.
-func (s siteStorage) TryLock(ctx context.Context, name string) (bool, error) {
-	if locker, ok := s.Storage.(certmagic.TryLocker); ok {
-		return locker.TryLock(ctx, name)
-	}
-	err := s.Lock(ctx, name)
-	return err == nil, err
-}
-
-// RenewLockLease implements [certmagic.LockLeaseRenewer], where the storage
-// does.
-func (s siteStorage) RenewLockLease(ctx context.Context, key string, lease time.Duration) error {
-	if renewer, ok := s.Storage.(certmagic.LockLeaseRenewer); ok {
-		return renewer.RenewLockLease(ctx, key, lease)
-	}
-	return nil
 }
 
 // background replaces the context that a ClientHello made by hand does not have.
