@@ -2,10 +2,18 @@ package proxy
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/fips140"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/big"
 	"net"
 	"runtime/debug"
 	"strings"
@@ -46,21 +54,51 @@ func fipsInForce(config *configs.Config) error {
 		Reason: "fips: the process is not in FIPS 140-3 mode, which is settled when it starts: start it anew, with GODEBUG=fips140=on"}}
 }
 
-// selfTest has each certificate serve a handshake of each version, in FIPS 140-3
-// mode. The module tests an algorithm when it is first needed, and ends the
-// process if it fails: that is to be now, and not when the first client comes.
+// selfTest uses, in FIPS 140-3 mode, what the gateway and its clients may: the
+// module tests an algorithm when it is first needed, and ends the process if that
+// fails, which is to be now, and not when the first client comes. Each certificate
+// serves a handshake of each version, and so do keys made for it, of the other
+// kinds that clients' certificates may have.
 func selfTest(ctx context.Context, certificates []certs.Certificate) error {
 	if !fips140.Enabled() {
 		return nil
 	}
-	for _, c := range certificates {
+	made, err := testCertificates()
+	if err != nil {
+		return fmt.Errorf("proxy: FIPS 140-3 mode: %w", err)
+	}
+	for _, c := range append(made, certificates...) {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			if err := handshakeWith(ctx, c.Certificate, version); err != nil {
 				return fmt.Errorf("proxy: certificate %s: FIPS 140-3 mode: handshake of %s with itself: %w", c.Source, tls.VersionName(version), err)
 			}
 		}
 	}
+	// RSA keys take too long to make: a signature that is wrong is verified, too.
+	modulus := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 2048), big.NewInt(1))
+	_ = rsa.VerifyPKCS1v15(&rsa.PublicKey{N: modulus, E: 65537}, crypto.SHA256, make([]byte, 32), make([]byte, 256))
 	return nil
+}
+
+// testCertificates are of keys that nobody else has.
+func testCertificates() (made []certs.Certificate, err error) {
+	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	_, edwards, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range []crypto.Signer{p256, edwards} {
+		template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+		if err != nil {
+			return nil, err
+		}
+		made = append(made, certs.Certificate{Certificate: &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, Source: "of the self-test"})
+	}
+	return made, nil
 }
 
 // handshakeWith runs both sides of a handshake, within the process.
