@@ -26,9 +26,12 @@ func enterFIPS(cfg *configs.Config, signals chan os.Signal) error {
 	if cfg.FIPS != configs.FIPSRequired || fips140.Enabled() || strings.Contains(debug, setting) {
 		return nil
 	}
+	fail := func(err error) error {
+		return withHint(fmt.Errorf("FIPS 140-3 mode: starting anew: %w", err), "start it with GODEBUG="+setting+"on in its environment")
+	}
 	program, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("FIPS 140-3 mode: %w", err)
+		return fail(err)
 	}
 	signal.Stop(signals)
 	for pending := true; pending; {
@@ -42,10 +45,9 @@ func enterFIPS(cfg *configs.Config, signals chan os.Signal) error {
 		}
 	}
 	if err := os.Setenv("GODEBUG", strings.TrimPrefix(debug+","+setting+"on", ",")); err != nil {
-		return fmt.Errorf("FIPS 140-3 mode: %w", err)
+		return fail(err)
 	}
-	err = syscall.Exec(program, os.Args, os.Environ())
-	return withHint(fmt.Errorf("FIPS 140-3 mode: start %s anew: %w", program, err), "start it with GODEBUG="+setting+"on in its environment")
+	return fail(syscall.Exec(program, os.Args, os.Environ()))
 }
 
 var errStoppedEarly = errors.New("stopped before it had started")
