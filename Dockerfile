@@ -1,6 +1,6 @@
-# The image holds one static binary and an empty directory for what the gateway
-# makes itself. There is no shell, no user database and no CA certificates in
-# it: the gateway dials brokers in plaintext and trusts nobody's certificates.
+# The image holds one static binary, an empty directory for what the gateway makes
+# itself, and the CA certificates by which it knows authorities of ACME, AWS KMS and
+# Vault. There is no shell and no user database in it.
 #
 #     docker build -t suitegate .
 #     docker run -v /etc/suitegate:/etc/suitegate:ro -p 5671:5671 suitegate
@@ -26,6 +26,7 @@ RUN mkdir -m 0700 /out/state
 
 FROM scratch
 COPY --from=build /out/suitegate /suitegate
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build --chown=65532:65532 /out/state /var/lib/suitegate
 # Without a user database HOME is /, and the default storage would be below it.
 ENV XDG_DATA_HOME=/var/lib

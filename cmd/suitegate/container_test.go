@@ -284,22 +284,32 @@ func (d *dockerImage) layOut(t *testing.T, root, program string) {
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if c.from == d.output {
-			data, err := os.ReadFile(program)
-			if err == nil {
-				err = os.WriteFile(to, data, 0o755)
-			}
-			if err != nil {
+		switch {
+		case c.from == d.output:
+			copyFile(t, program, to, 0o755)
+		case strings.HasPrefix(c.from, "/etc/"): // of the image that the build is in, which is Debian's, too
+			copyFile(t, c.from, to, 0o644)
+		default: // what else the build makes are empty directories
+			if err := os.Mkdir(to, 0o700); err != nil {
 				t.Fatal(err)
 			}
-		} else if err := os.Mkdir(to, 0o700); err != nil { // what else the build makes are empty directories
-			t.Fatal(err)
 		}
 		if c.owned {
 			if err := os.Chown(to, int(d.uid), int(d.gid)); err != nil {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+func copyFile(t *testing.T, from, to string, mode os.FileMode) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, data, mode)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
