@@ -53,14 +53,14 @@ func (s *Server) prove(ctx context.Context, next *generation) (*prove.Evidence, 
 		}
 		content := r.provedContent(kinds)
 		proved = append(proved, content)
-		l, known := s.proofs[content]
+		l, known := s.proofs.find(content)
 		if !known {
 			var err error
 			if l, err = r.prove(ctx, kinds, dial, prove.Options{}); err != nil {
 				return nil, err
 			}
 			s.Metrics.Proved(r.Name, l.Offers(), len(l.Differences()))
-			s.keepProof(content, l)
+			s.proofs.keep(content, l)
 		} else {
 			s.Metrics.Proved(r.Name, 0, 0)
 		}
@@ -94,9 +94,6 @@ func (patient) SetDeadline(time.Time) error      { return nil }
 func (patient) SetReadDeadline(time.Time) error  { return nil }
 func (patient) SetWriteDeadline(time.Time) error { return nil }
 
-// maxProofs is how many proofs are kept, of half a megabyte each.
-const maxProofs = 32
-
 // provedContent is the digest of everything that answers to hellos come from.
 func (r *route) provedContent(kinds []clientKind) [sha256.Size]byte {
 	h := sha256.New()
@@ -105,20 +102,6 @@ func (r *route) provedContent(kinds []clientKind) [sha256.Size]byte {
 		fmt.Fprintf(h, " %q %d %t", kind.serverName, kind.keys, kind.alert != nil)
 	}
 	return [sha256.Size]byte(h.Sum(nil))
-}
-
-// keepProof spares the next listener that is the same in everything that answers
-// come from, and this one at the next reload, the asking: it would compete for the
-// processor with clients, a hundred times where there are a hundred listeners.
-// Proofs that found a difference are not kept.
-func (s *Server) keepProof(content [sha256.Size]byte, l prove.Listener) {
-	if len(l.Differences()) > 0 {
-		return
-	}
-	if s.proofs == nil || len(s.proofs) == maxProofs {
-		s.proofs = make(map[[sha256.Size]byte]prove.Listener)
-	}
-	s.proofs[content] = l
 }
 
 // served are the routes of all listeners, and those of their canary policies.

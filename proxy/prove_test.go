@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/suitegate/suitegate/configs"
 	"github.com/suitegate/suitegate/policy"
 	"github.com/suitegate/suitegate/proxy/engine"
@@ -172,6 +174,32 @@ func TestClientKinds(t *testing.T) {
 	}
 	if got := fmt.Sprint(names); got != "[suitegate-prove.a.example c.example suitegate-prove.invalid]" || missing == "" {
 		t.Errorf("%s, missing %q", got, missing)
+	}
+}
+
+// What is kept of a proof is all of it.
+func TestProofsAreKept(t *testing.T) {
+	l := prove.Listener{Name: "a", Policy: prove.Policy{Name: "p", TLS13: []string{"x"}}, ProvedAt: time.Unix(1, 0).UTC(), NotProved: []string{"n"},
+		Clients: []prove.Clients{{ServerName: "s", Keys: []string{"RSA"}, Cells: []prove.Cell{{Version: "TLSv1.3", Suites: []string{"x"}, Groups: []string{"g"}, Expected: "e", Got: "e"}}}}}
+	var kept proofs
+	content := func(i int) [32]byte { return [32]byte{byte(i), byte(i >> 8)} }
+	kept.keep(content(1), l)
+	if got, ok := kept.find(content(1)); !ok || !cmp.Equal(got, l) {
+		t.Errorf("%t: %s", ok, cmp.Diff(l, got))
+	}
+	if _, ok := kept.find(content(2)); ok {
+		t.Error("what was not kept is found")
+	}
+	for i := range 2 * maxProofs {
+		kept.keep(content(i), l)
+	}
+	if len(kept) > maxProofs {
+		t.Errorf("%d are kept", len(kept))
+	}
+	l.Clients[0].Cells[0].Got = "other"
+	kept = nil
+	if kept.keep(content(1), l); len(kept) > 0 {
+		t.Error("one with a difference is kept")
 	}
 }
 

@@ -10,7 +10,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -71,8 +70,8 @@ type Server struct {
 
 	built func(*generation) // called in tests with what is to be proved; nil otherwise
 
-	applying sync.Mutex                           // held, around mu, while a configuration is applied
-	proofs   map[[sha256.Size]byte]prove.Listener // that found no difference, by provedContent
+	applying sync.Mutex // held, around mu, while a configuration is applied
+	proofs   proofs     // that found no difference
 
 	mu        sync.Mutex // held while the configuration changes, and to read what follows
 	current   *generation
