@@ -158,11 +158,7 @@ func TestACMERenewal(t *testing.T) {
 	const life, renewals = 24 * time.Second, 2 // of each kind
 	p := startPebble(t, life, nil)
 	c := acmeConfig(t, p, map[string]any{"names": []string{"mq.example.com"}, "check_interval": "2s"})
-	passphrase := filepath.Join(t.TempDir(), "sealing.pass")
-	if err := writeFiles(map[string]string{passphrase: "a passphrase that is long enough"}); err != nil {
-		t.Fatal(err)
-	}
-	c.Seal = map[string]any{"key": map[string]string{"passphrase_file": passphrase}}
+	c.Seal = byPassphrase(t)
 	first := startGateway(t, c)
 	c.Listeners = []listenerConfig{c.Listeners[0]}
 	c.Listeners[0].Address = "" // the challenges are answered by the first alone

@@ -152,13 +152,9 @@ Options = -ExtendedMasterSecret
 // TestFIPSSelfSigned shows that certificates of the gateway's own, their root and
 // their keys are made of what is approved, and sealed in the storage by it, too.
 func TestFIPSSelfSigned(t *testing.T) {
-	passphrase := filepath.Join(t.TempDir(), "sealing.pass")
-	if err := writeFiles(map[string]string{passphrase: "a passphrase that is long enough"}); err != nil {
-		t.Fatal(err)
-	}
 	g, _ := startFIPSGateway(t, func(c *config) {
 		c.Storage = t.TempDir()
-		c.Seal = map[string]any{"key": map[string]string{"passphrase_file": passphrase}}
+		c.Seal = byPassphrase(t)
 		c.Certificates = []certificateConfig{{Name: "own", SelfSigned: map[string][]string{"names": {"localhost"}}}}
 	})
 	out := sClient(t, g, "fips", "-tls1_2", "-brief", "-CAfile", filepath.Join(g.storage, "root.pem"))

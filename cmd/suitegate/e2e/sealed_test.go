@@ -54,6 +54,16 @@ func (s *sealedGateway) own(name string) certificateConfig {
 	return certificateConfig{Name: strings.ReplaceAll(name, ".", "-"), SelfSigned: map[string][]string{"names": {name}}}
 }
 
+// byPassphrase seals a storage with a key that takes no service.
+func byPassphrase(t *testing.T) map[string]any {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "sealing.pass")
+	if err := writeFiles(map[string]string{file: "a passphrase that is long enough"}); err != nil {
+		t.Fatal(err)
+	}
+	return map[string]any{"key": map[string]string{"passphrase_file": file}}
+}
+
 // keyUses are the entries of the audit log that are about keys.
 func (s *sealedGateway) keyUses(t *testing.T) (uses []record) {
 	t.Helper()
