@@ -39,8 +39,6 @@ const sealedPrefix = `{"suitegate_sealed":`
 // IsSealed says whether a value of a storage is an envelope, whole or not.
 func IsSealed(value []byte) bool { return bytes.HasPrefix(value, []byte(sealedPrefix)) }
 
-func (e *envelope) marshal() ([]byte, error) { return json.Marshal(e) }
-
 // parseEnvelope checks lengths before anything is decoded.
 func parseEnvelope(data []byte) (*envelope, error) {
 	if len(data) > maxEnvelope {

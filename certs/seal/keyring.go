@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -118,8 +119,7 @@ func (r *Keyring) seal(ctx context.Context, storage, name string, value []byte) 
 		if err != nil {
 			return nil, err
 		}
-		e := &envelope{Version: envelopeVersion, Key: id, Context: r.context, DataKey: key.wrapped, Value: sealed}
-		return e.marshal()
+		return json.Marshal(&envelope{Version: envelopeVersion, Key: id, Context: r.context, DataKey: key.wrapped, Value: sealed})
 	}
 }
 

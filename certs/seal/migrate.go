@@ -132,10 +132,7 @@ func Verify(ctx context.Context, storage certmagic.Storage, keyring *Keyring) (t
 
 // sealedMark reads and verifies the mark of a storage that has to be sealed.
 func sealedMark(ctx context.Context, storage certmagic.Storage, keyring *Keyring) (*mark, error) {
-	m, err := NewStorage(storage, keyring).loadMark(ctx)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = &Error{Cause: StoragePlain, Err: errors.New("the storage is not sealed")}
-	}
+	m, err := NewStorage(storage, keyring).needMark(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -111,15 +111,21 @@ func (s *Storage) loadMark(ctx context.Context) (*mark, error) {
 	return m, err
 }
 
+// needMark is loadMark for a storage that has to be sealed.
+func (s *Storage) needMark(ctx context.Context) (*mark, error) {
+	m, err := s.loadMark(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = &Error{Cause: StoragePlain, Err: errors.New("the storage is not sealed")}
+	}
+	return m, err
+}
+
 // storageID is the ID of the mark, without which nothing is sealed or opened.
 func (s *Storage) storageID(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.id == "" {
-		m, err := s.loadMark(ctx)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = &Error{Cause: StoragePlain, Err: errors.New("the storage is not sealed")}
-		}
+		m, err := s.needMark(ctx)
 		if err != nil {
 			return "", err
 		}
