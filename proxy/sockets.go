@@ -83,12 +83,18 @@ func (s *Server) open(shared bool, use, name, address string) (net.Listener, err
 	}
 	// Keep-alive finds clients that are gone, since nothing here times an idle
 	// connection out: MQTT and STOMP clients may be silent for days.
-	config := net.ListenConfig{KeepAliveConfig: upstream.DefaultKeepAlive()}
+	var config net.ListenConfig
+	if shared {
+		config.Control = reusable
+	}
+	keepAlive(&config)
+	// Go's default costs each connection, also of those who have never heard of it,
+	// a fortieth of all that a handshake takes; and the program of divert is for
+	// TCP's own sockets.
+	config.SetMultipathTCP(false)
 	if !shared {
 		return config.Listen(context.Background(), "tcp", address)
 	}
-	config.Control = reusable
-	config.SetMultipathTCP(false) // the program of divert is for TCP's own sockets
 	l, err := config.Listen(context.Background(), "tcp", address)
 	if err == nil {
 		undivert(l)
