@@ -201,14 +201,12 @@ func (p *Pool) Dial(ctx context.Context, client netip.Addr) (*net.TCPConn, *Back
 	settings := p.settings
 	p.mu.Unlock()
 	deadline := time.Now().Add(settings.dialTimeout())
-	limited, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
 	failed := &DialError{Pool: p.Name}
 	var tried []*Backend
-	for resolved := false; len(tried) == 0 || limited.Err() == nil && time.Now().Before(deadline); {
+	for resolved := false; len(tried) == 0 || ctx.Err() == nil && time.Now().Before(deadline); {
 		b := p.take(client, tried)
 		if b == nil && !resolved {
-			failed.Nodes = append(failed.Nodes, p.resolveMissing(limited)...)
+			failed.Nodes = append(failed.Nodes, p.resolveMissing(ctx, deadline)...)
 			resolved = true
 			continue
 		}
@@ -217,7 +215,7 @@ func (p *Pool) Dial(ctx context.Context, client netip.Addr) (*net.TCPConn, *Back
 		}
 		tried = append(tried, b)
 		began := time.Now()
-		conn, err := p.open(limited, b, &settings)
+		conn, err := p.open(ctx, b, &settings, deadline)
 		if err == nil {
 			p.Metrics.Dialed(p.Name, b.Address, "ok")
 			p.reached(b)
@@ -247,9 +245,14 @@ func blames(err error, patient bool) bool {
 	return true
 }
 
-// open is how every connection to a node begins, a client's or a check's.
-func (p *Pool) open(ctx context.Context, b *Backend, settings *Settings) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, settings.connectTimeout())
+// open is how every connection to a node begins, a client's or a check's. It ends
+// at a deadline, zero for none, and when the node has had its time.
+func (p *Pool) open(ctx context.Context, b *Backend, settings *Settings, deadline time.Time) (net.Conn, error) {
+	patience := time.Now().Add(settings.connectTimeout())
+	if !deadline.IsZero() && deadline.Before(patience) {
+		patience = deadline
+	}
+	ctx, cancel := context.WithDeadline(ctx, patience)
 	defer cancel()
 	if p.dial != nil {
 		return p.dial(ctx, b.Address)

@@ -159,8 +159,10 @@ func (p *Pool) learn(s *source, found []netip.Addr, err error) bool {
 }
 
 // resolveMissing resolves, for a client that waits, the names that have no
-// address yet. Clients that wait together share one attempt.
-func (p *Pool) resolveMissing(ctx context.Context) (failed []NodeError) {
+// address yet, until a deadline. Clients that wait together share one attempt.
+func (p *Pool) resolveMissing(ctx context.Context, deadline time.Time) (failed []NodeError) {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
 	asked := make(map[string]bool)
 	for _, s := range p.missing() {
 		if asked[s.host] {
