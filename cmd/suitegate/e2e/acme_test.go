@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -155,6 +156,21 @@ func TestACME(t *testing.T) {
 // seconds, and renew them while clients come and go: each is ordered once, and
 // no handshake fails. Then the ACME server is gone, and the old ones are served.
 func TestACMERenewal(t *testing.T) {
+	for range 5 {
+		if !renew(t) {
+			return
+		}
+	}
+	t.Error("none of Pebble's certificates can be renewed")
+}
+
+// unrenewable is a serial number that Pebble does not find again: DER puts a zero
+// before it, which the order has not kept (once in 256 certificates).
+func unrenewable(serial *big.Int) bool { return serial.BitLen()%8 == 0 }
+
+// renew is TestACMERenewal, and reports whether it has to be done again, with other
+// serial numbers.
+func renew(t *testing.T) (again bool) {
 	const life, renewals = 24 * time.Second, 2 // of each kind
 	p := startPebble(t, life, nil)
 	c := acmeConfig(t, p, map[string]any{"names": []string{"mq.example.com"}, "check_interval": "2s"})
@@ -172,6 +188,7 @@ func TestACMERenewal(t *testing.T) {
 	var clients sync.WaitGroup
 	var handshakes, failed atomic.Int64
 	var seen sync.Map // serial numbers
+	var unlucky atomic.Bool
 	for _, g := range gateways {
 		address := g.address(t, "first")
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -188,6 +205,9 @@ func TestACMERenewal(t *testing.T) {
 						t.Errorf("%s: %v", tls.VersionName(version), err)
 						return
 					}
+					if unrenewable(cert.SerialNumber) {
+						unlucky.Store(true)
+					}
 					seen.Store(fmt.Sprintf("%v %x", cert.PublicKeyAlgorithm, cert.SerialNumber), true)
 					handshakes.Add(1)
 				}
@@ -199,7 +219,7 @@ func TestACMERenewal(t *testing.T) {
 		seen.Range(func(key, _ any) bool { count[strings.Fields(key.(string))[0]]++; return true })
 		return count
 	}
-	for deadline := time.Now().Add(2 * patience); kinds()["RSA"] <= renewals || kinds()["ECDSA"] <= renewals; {
+	for deadline := time.Now().Add(2 * patience); (kinds()["RSA"] <= renewals || kinds()["ECDSA"] <= renewals) && !unlucky.Load(); {
 		if time.Now().After(deadline) || t.Failed() {
 			t.Errorf("clients have seen %v certificates", kinds())
 			break
@@ -208,6 +228,13 @@ func TestACMERenewal(t *testing.T) {
 	}
 	close(stop)
 	clients.Wait()
+	if unlucky.Load() {
+		t.Log("done again: a serial number that Pebble does not find")
+		for _, g := range gateways {
+			g.stop(t)
+		}
+		return true
+	}
 
 	before := p.orders(t)
 	if err := p.signal(syscall.SIGKILL); err != nil {
@@ -238,6 +265,7 @@ func TestACMERenewal(t *testing.T) {
 	}
 	t.Logf("%d handshakes, %d failed, over %v certificates", handshakes.Load(), failed.Load(), kinds())
 	eachPrivateKey(t, c.Storage, func(path string, _ fs.FileMode, _ []byte) { t.Errorf("%s has a private key as it is", path) })
+	return false
 }
 
 // wantNoSecrets looks for secrets, and for the keys that the gateway has stored,
