@@ -289,7 +289,7 @@ var listings = [...]listing{
 		},
 		notes: []string{
 			noOrder,
-			"approved algorithms alone are no validated module: the engine tls12 is part of none",
+			"approved algorithms alone are no validated module: the engines tls12 and tls13 are part of none",
 		},
 		tls12: []string{
 			"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",

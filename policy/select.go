@@ -34,8 +34,8 @@ const fallbackSCSV = 0x5600
 // Select decides what a client gets, by the server's preference throughout:
 // the highest version that both have, then the first suite that can be done
 // with the client's groups, signature algorithms and the listener's keys. It
-// decides nothing that crypto/tls (Go 1.26) cannot do when its configuration
-// is narrowed to the decision.
+// decides nothing that an engine cannot do when it is narrowed to the decision;
+// tests ask crypto/tls (Go 1.26), as far as that has the suites.
 //
 // The error is a [*Refusal]. Nothing is allocated for a client that is let in.
 func (p *Policy) Select(o Offer) (Decision, error) {
@@ -171,7 +171,7 @@ func (p *Policy) groupTLS13(o *Offer, tr *tracer) Group {
 }
 
 func (p *Policy) selectTLS12(o *Offer, tr *tracer) (Decision, Reason) {
-	// RFC 8422 §5.1.2. crypto/tls refuses these for every key exchange.
+	// RFC 8422 §5.1.2. The engines refuse these for every key exchange.
 	if len(o.PointFormats) > 0 && !slices.Contains(o.PointFormats, 0) {
 		return Decision{}, IncompatiblePointFormats
 	}
@@ -229,7 +229,7 @@ func (p *Policy) groupTLS12(kx KeyExchange, o *Offer, tr *tracer) (Group, Reason
 	switch kx {
 	case ECDHE:
 		// A client that lists no groups could take any (RFC 8422 §4);
-		// crypto/tls wants to see one of ours.
+		// the engines want to see one of ours.
 		if g := commonGroup(p.Groups, o.Groups, ellipticCurve, tr); g != 0 {
 			return g, ""
 		}
@@ -255,7 +255,7 @@ func (p *Policy) groupTLS12(kx KeyExchange, o *Offer, tr *tracer) (Group, Reason
 // that the client can check.
 //
 // An ECDSA key should lie in a group that the client lists (RFC 8422 §5.3).
-// Clients rarely insist, and crypto/tls serves such a key when it has no
+// Clients rarely insist, and the engines serve such a key when there is no
 // better one; listed is false for it, so that the caller can do the same.
 func (p *Policy) keyTLS12(s *Suite, o *Offer, tr *tracer) (key KeyType, listed bool) {
 	if s.KeyExchange == RSAKeyExchange {

@@ -117,16 +117,17 @@ func replace(t *testing.T, path string, data ...[]byte) {
 	}
 }
 
-// clientWays are the three ways in which TLS is terminated.
+// clientWays are three ways in which TLS is terminated: the versions differ, and in
+// TLS 1.2 how records are protected.
 var clientWays = []struct {
 	name    string
 	version uint16
 	suite   uint16
 	engine  string
 }{
-	{"TLS 1.2 by crypto/tls", tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, "crypto/tls"},
-	{"TLS 1.2 by tls12", tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, "tls12"},
-	{"TLS 1.3", tls.VersionTLS13, 0, "crypto/tls"},
+	{"TLS 1.2 with GCM", tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, "tls12"},
+	{"TLS 1.2 with CBC", tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, "tls12"},
+	{"TLS 1.3", tls.VersionTLS13, 0, "tls13"},
 }
 
 // withClients is a configuration of one listener that asks for certificates.

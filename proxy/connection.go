@@ -187,7 +187,7 @@ func (c *connection) handshake() error {
 	defer c.turn.End()
 	choice := engine.Choice{
 		Version: uint16(c.decision.Version), Suite: c.decision.Suite.ID, Group: tls.CurveID(c.decision.Group),
-		Certificate: c.certificate.Certificate, Identity: c.certificate.Identity(), Offered: c.hello.CipherSuites,
+		Certificate: c.certificate.Certificate, Identity: c.certificate.Identity(),
 	}
 	c.engine = c.route.engines.For(choice.Suite)
 	conn := c.engine.Server(c.hello.Replay(c.turn.Conn(c.socket)), choice)

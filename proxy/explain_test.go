@@ -96,7 +96,7 @@ listeners:
 	}
 }
 
-// What a client offers by ALPN is judged, too, as both engines do.
+// What a client offers by ALPN is judged, too, as the engine does.
 func TestJudgeALPN(t *testing.T) {
 	node := broker(t, echo)
 	config := parse(t, `
@@ -108,7 +108,7 @@ listeners: [{name: front, address: "127.0.0.1:0", protocol: tcp, policy: activem
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, suite := range []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256} { // one of each engine
+	for _, suite := range []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256} { // GCM and CBC
 		for _, alpn := range [][]string{nil, {"mqtt"}, {"h2", "amqp"}, {"h2"}, {"http/1.1", "x"}} {
 			conn, err := g.connect("front", &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite}, NextProtos: alpn})
 			conn.Close()

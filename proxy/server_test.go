@@ -28,9 +28,9 @@ func TestCarriesAndLogs(t *testing.T) {
 		want    map[string]any
 	}{
 		{"TLS 1.3", tls.VersionTLS13, map[string]any{
-			"version": "TLSv1.3", "suite": "TLS_AES_256_GCM_SHA384", "group": "X25519MLKEM768", "key": "ECDSA-P256"}},
+			"version": "TLSv1.3", "suite": "TLS_AES_256_GCM_SHA384", "group": "X25519MLKEM768", "key": "ECDSA-P256", "engine": "tls13"}},
 		{"TLS 1.2", tls.VersionTLS12, map[string]any{
-			"version": "TLSv1.2", "suite": "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "group": "X25519", "key": "RSA"}},
+			"version": "TLSv1.2", "suite": "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "group": "X25519", "key": "RSA", "engine": "tls12"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			g := start(t, one("tcp", "rabbitmq", node, ", alpn: [mqtt]"))
@@ -62,7 +62,7 @@ func TestCarriesAndLogs(t *testing.T) {
 			}
 			want := map[string]any{
 				"level": "INFO", "msg": "connection", "listener": "front", "sni": "localhost", "alpn_offered": "mqtt", "alpn": "mqtt",
-				"certificate": "default", "engine": "crypto/tls", "resumed": false, "upstream": "broker", "node": node,
+				"certificate": "default", "resumed": false, "upstream": "broker", "node": node,
 				"bytes_from_client": 1048576.0, "bytes_from_backend": 1048576.0, "reason": "client_closed",
 			}
 			for key, value := range tt.want {
@@ -286,9 +286,10 @@ func TestEngineThatGoesWrong(t *testing.T) {
 	g := start(t, one("tcp", "rabbitmq", broker(t, echo), ""))
 	l := g.listeners["front 127.0.0.1:0"]
 	good := l.route.Load()
+	of13 := good.engines.For(tls.TLS_AES_256_GCM_SHA384) // what the client gets
 	sabotage := func(server func(net.Conn, engine.Choice) engine.Conn) {
 		bad := *good
-		bad.engines = engine.Dispatcher{saboteur{good.engines[0], server}}
+		bad.engines = engine.Dispatcher{saboteur{of13, server}}
 		l.route.Store(&bad)
 	}
 
@@ -307,7 +308,7 @@ func TestEngineThatGoesWrong(t *testing.T) {
 	// Whatever an engine negotiates beside the decision carries no byte.
 	sabotage(func(conn net.Conn, choice engine.Choice) engine.Conn {
 		choice.Group = tls.CurveP384
-		return good.engines[0].Server(conn, choice)
+		return of13.Server(conn, choice)
 	})
 	config := g.client()
 	if conn, err := g.connect("front", config); err == nil {

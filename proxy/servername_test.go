@@ -186,9 +186,9 @@ listeners:
 				hello  []byte
 				engine string
 			}{
-				{"crypto/tls 1.3", helloBytes(t, tt.serverName, tls.VersionTLS13, tls.TLS_AES_128_GCM_SHA256), "crypto/tls"},
-				{"crypto/tls 1.2", helloBytes(t, tt.serverName, tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256), "crypto/tls"},
-				{"tls12", helloBytes(t, tt.serverName, tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256), "tls12"},
+				{"TLS 1.3", helloBytes(t, tt.serverName, tls.VersionTLS13, tls.TLS_AES_128_GCM_SHA256), "tls13"},
+				{"TLS 1.2 with GCM", helloBytes(t, tt.serverName, tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256), "tls12"},
+				{"TLS 1.2 with CBC", helloBytes(t, tt.serverName, tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256), "tls12"},
 			} {
 				conn := g.dial(listener)
 				if _, err := conn.Write(version.hello); err != nil {

@@ -67,7 +67,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("listeners (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]admin.Handshakes{{
-		Listener: "front", Version: "TLSv1.3", Suite: "TLS_AES_256_GCM_SHA384", Group: "X25519MLKEM768", Engine: "crypto/tls", Count: 1,
+		Listener: "front", Version: "TLSv1.3", Suite: "TLS_AES_256_GCM_SHA384", Group: "X25519MLKEM768", Engine: "tls13", Count: 1,
 	}}, s.Handshakes); diff != "" {
 		t.Errorf("handshakes (-want +got):\n%s", diff)
 	}

@@ -39,11 +39,11 @@ func (g *gateway) visits(version, suite uint16) func(to *gateway, listener strin
 	}
 }
 
-// ways are a version and a suite for each of the engines.
+// ways are a version and a suite for each engine, and for each kind of records.
 var ways = []struct{ version, suite uint16 }{
 	{tls.VersionTLS13, 0},
-	{tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384}, // crypto/tls
-	{tls.VersionTLS12, tls.TLS_RSA_WITH_AES_128_CBC_SHA256},       // tls12
+	{tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384}, // GCM
+	{tls.VersionTLS12, tls.TLS_RSA_WITH_AES_128_CBC_SHA256},       // CBC
 }
 
 // A session goes on where it was, and where the listener would have negotiated

@@ -19,7 +19,7 @@
 // the earlier ones, and latency counts from when each was due.
 //
 // Every suite of TLS 1.2 that the gateway has can be asked for: those that
-// crypto/tls lacks are spoken by [tls12.Client]. The suite of TLS 1.3 is the
+// crypto/tls lacks are spoken by [tlsconn.Client]. The suite of TLS 1.3 is the
 // server's choice; that it is the wanted one is checked.
 //
 // # Who is measured

@@ -14,15 +14,15 @@ import (
 	"time"
 
 	"github.com/suitegate/suitegate/policy"
-	"github.com/suitegate/suitegate/proxy/tls12"
+	"github.com/suitegate/suitegate/proxy/tlsconn"
 )
 
-// listenOwn is tls12's server in front of a backend.
-func listenOwn(t testing.TB, tickets *tls12.TicketKeys) (address string) {
+// listenOwn is the server of package tlsconn in front of a backend.
+func listenOwn(t testing.TB, tickets *tlsconn.TicketKeys) (address string) {
 	t.Helper()
-	config := &tls12.Config{Certificates: []tls.Certificate{testPKI().server}, Tickets: tickets}
+	config := &tlsconn.Config{Certificates: []tls.Certificate{testPKI().server}, Tickets: tickets}
 	return listen(t, func(below net.Conn) {
-		conn := tls12.Server(below, config)
+		conn := tlsconn.Server(below, config)
 		if conn.Handshake() == nil {
 			serveBackend(conn)
 			conn.Close()
@@ -33,7 +33,7 @@ func listenOwn(t testing.TB, tickets *tls12.TicketKeys) (address string) {
 // Both clients, in every version: all that was asked for happened, and is what
 // the result says.
 func TestHandshakes(t *testing.T) {
-	tickets := new(tls12.TicketKeys)
+	tickets := new(tlsconn.TicketKeys)
 	tickets.Set([][32]byte{{1}})
 	standard, own := listenTLS(t, standardServer(nil)), listenOwn(t, tickets)
 	for _, tt := range []struct {
@@ -111,21 +111,21 @@ func TestHandshakeErrors(t *testing.T) {
 	}{
 		{"nobody listens", unused.Addr().String(), nil, "connect refused"},
 		{"no TLS", plaintext, nil, "not TLS"},
-		{"no TLS, of tls12", plaintext, func(o *HandshakeOptions) { o.Suite = suite(t, "AES256-SHA256") }, "alert sent: unexpected_message"},
+		{"no TLS, of tlsconn", plaintext, func(o *HandshakeOptions) { o.Suite = suite(t, "AES256-SHA256") }, "alert sent: unexpected_message"},
 		{"no answer", silent, func(o *HandshakeOptions) { o.Timeout = 50 * time.Millisecond }, "timeout"},
-		{"no answer, of tls12", silent, func(o *HandshakeOptions) { o.Timeout, o.Suite = 50*time.Millisecond, suite(t, "AES256-SHA256") }, "timeout"},
+		{"no answer, of tlsconn", silent, func(o *HandshakeOptions) { o.Timeout, o.Suite = 50*time.Millisecond, suite(t, "AES256-SHA256") }, "timeout"},
 		{"end of the connection", closes, nil, "closed by server"},
 		{"another authority", listenTLS(t, standardServer(nil)), func(o *HandshakeOptions) { o.RootCAs = nil }, "certificate"},
 		{"another name", listenTLS(t, standardServer(nil)), func(o *HandshakeOptions) { o.ServerName = "other.test" }, "certificate"},
-		{"another name, of tls12", listenOwn(t, nil), func(o *HandshakeOptions) { o.ServerName, o.Suite = "other.test", suite(t, "AES256-SHA256") }, "certificate"},
+		{"another name, of tlsconn", listenOwn(t, nil), func(o *HandshakeOptions) { o.ServerName, o.Suite = "other.test", suite(t, "AES256-SHA256") }, "certificate"},
 		{"no version in common", listenTLS(t, ecdheOnly), func(o *HandshakeOptions) { o.Version = policy.TLS13 }, "alert protocol_version"},
 		{"no suite in common", listenTLS(t, ecdheOnly), func(o *HandshakeOptions) { o.Suite = suite(t, "AES256-GCM-SHA384") }, "alert handshake_failure"},
-		{"no suite in common, of tls12", listenTLS(t, ecdheOnly), func(o *HandshakeOptions) { o.Suite = suite(t, "DHE-RSA-AES256-SHA") }, "alert handshake_failure"},
+		{"no suite in common, of tlsconn", listenTLS(t, ecdheOnly), func(o *HandshakeOptions) { o.Suite = suite(t, "DHE-RSA-AES256-SHA") }, "alert handshake_failure"},
 		{"another suite", listenTLS(t, standardServer(nil)), func(o *HandshakeOptions) { o.Suite = suite(t, "TLS_AES_256_GCM_SHA384") }, "another suite"},
 		{"a client certificate is wanting", listenTLS(t, asksClients), nil, "alert handshake_failure"},
 		{"no ticket, TLS 1.3", listenTLS(t, noTickets), func(o *HandshakeOptions) { o.Resume, o.Timeout = 100, 100*time.Millisecond }, "no ticket"},
 		{"no ticket, TLS 1.2", listenTLS(t, noTickets), func(o *HandshakeOptions) { o.Resume, o.Version = 100, policy.TLS12 }, "no ticket"},
-		{"no ticket, of tls12", listenOwn(t, nil), func(o *HandshakeOptions) { o.Resume, o.Suite = 100, suite(t, "AES256-SHA256") }, "no ticket"},
+		{"no ticket, of tlsconn", listenOwn(t, nil), func(o *HandshakeOptions) { o.Resume, o.Suite = 100, suite(t, "AES256-SHA256") }, "no ticket"},
 		{"no echo", listen(t, endAfterHandshake), func(o *HandshakeOptions) { o.Echo = true }, "closed by server"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

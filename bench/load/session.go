@@ -7,13 +7,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/suitegate/suitegate/proxy/tls12"
+	"github.com/suitegate/suitegate/proxy/tlsconn"
 )
 
 // A session is what resumes one, of either client.
 type session struct {
 	standard *tls.ClientSessionState
-	own      *tls12.ClientSession
+	own      *tlsconn.ClientSession
 }
 
 // sessionCache is the cache of one connection: it gives the session that is to
@@ -79,7 +79,7 @@ func (c *connector) newSession(ctx context.Context) (*session, error) {
 	}
 	defer below.Close()
 	if c.own != nil {
-		conn := tls12.Client(below, c.own)
+		conn := tlsconn.Client(below, c.own)
 		if err := c.handshake(ctx, conn, false); err != nil {
 			return nil, err
 		}

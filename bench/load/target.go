@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/suitegate/suitegate/policy"
-	"github.com/suitegate/suitegate/proxy/tls12"
+	"github.com/suitegate/suitegate/proxy/tlsconn"
 )
 
 // DefaultTimeout bounds a connection's connect and handshake, from when it was
@@ -37,7 +37,7 @@ type Target struct {
 	Suite policy.Suite
 
 	// Group is the only one to offer; the default offers what crypto/tls does, or
-	// with a suite of [tls12] all of that package.
+	// with a suite that it lacks all of package tlsconn.
 	Group policy.Group
 
 	// ServerName is asked for, and the name that the certificate has to be for; the
@@ -65,7 +65,7 @@ type Target struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// A secureConn is a connection of crypto/tls or of tls12.
+// A secureConn is a connection of crypto/tls or of package tlsconn.
 type secureConn interface {
 	net.Conn
 	HandshakeContext(context.Context) error
@@ -76,7 +76,7 @@ type secureConn interface {
 // A connector connects to a target. One of own and standard is nil.
 type connector struct {
 	Target
-	own      *tls12.ClientConfig
+	own      *tlsconn.ClientConfig
 	standard *tls.Config
 	turn     atomic.Uint64 // of Sources
 }
@@ -105,20 +105,20 @@ func (t Target) connector() (*connector, error) {
 		return nil, fmt.Errorf("load: %s is not spoken here, but TLS 1.2 and 1.3", t.Version)
 	}
 	c := &connector{Target: t}
-	if t.Version == policy.TLS12 && slices.Contains(tls12.CipherSuites(), t.Suite.ID) {
+	isWanted := func(s *tls.CipherSuite) bool { return s.ID == t.Suite.ID }
+	switch {
+	case t.Suite.ID == 0 || slices.ContainsFunc(slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()), isWanted):
+		c.standard = t.standardConfig()
+	case slices.Contains(tlsconn.CipherSuites(), t.Suite.ID):
 		c.own = t.ownConfig()
-		return c, nil
-	}
-	if t.Suite.ID != 0 && !slices.ContainsFunc(slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()),
-		func(s *tls.CipherSuite) bool { return s.ID == t.Suite.ID }) {
+	default:
 		return nil, fmt.Errorf("load: %s is not spoken here", t.Suite)
 	}
-	c.standard = t.standardConfig()
 	return c, nil
 }
 
-func (t *Target) ownConfig() *tls12.ClientConfig {
-	config := &tls12.ClientConfig{
+func (t *Target) ownConfig() *tlsconn.ClientConfig {
+	config := &tlsconn.ClientConfig{
 		RootCAs: t.RootCAs, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify, CipherSuites: []uint16{t.Suite.ID},
 	}
 	if t.Group != 0 {
@@ -176,11 +176,11 @@ func (c *connector) dial(ctx context.Context) (net.Conn, error) {
 func (c *connector) client(below net.Conn, resume *session) secureConn {
 	switch {
 	case c.own != nil && resume == nil:
-		return tls12.Client(below, c.own)
+		return tlsconn.Client(below, c.own)
 	case c.own != nil:
 		config := *c.own
 		config.Session = resume.own
-		return tls12.Client(below, &config)
+		return tlsconn.Client(below, &config)
 	case resume == nil:
 		return tls.Client(below, c.standard)
 	}

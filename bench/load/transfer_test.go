@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/suitegate/suitegate/proxy/tls12"
+	"github.com/suitegate/suitegate/proxy/tlsconn"
 )
 
 func TestBulk(t *testing.T) {
@@ -161,7 +161,7 @@ func TestIdle(t *testing.T) {
 }
 
 func TestIdleWithOwnClient(t *testing.T) {
-	tickets := new(tls12.TicketKeys)
+	tickets := new(tlsconn.TicketKeys)
 	options := IdleOptions{Target: target(listenOwn(t, tickets)), Connections: 5, Hold: 50 * time.Millisecond}
 	options.Suite = suite(t, "ECDHE-RSA-AES256-SHA384")
 	result, err := Idle(t.Context(), options)

@@ -18,7 +18,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/suitegate/suitegate/proxy/tls12/ffdhe"
+	"github.com/suitegate/suitegate/proxy/tlsconn/ffdhe"
 )
 
 // Kinds of certificates.

@@ -33,9 +33,9 @@ proxy              *-cmd *-bench
 proxy/clienthello  -
 proxy/clienthello/capture  proxy/clienthello proxy/proxyheader
 proxy/clientauth   -
-proxy/engine       proxy/tls12
-proxy/tls12        proxy/tls12/ffdhe
-proxy/tls12/ffdhe  -
+proxy/engine       proxy/tlsconn
+proxy/tlsconn        proxy/tlsconn/ffdhe
+proxy/tlsconn/ffdhe  -
 proxy/sniff        -
 proxy/limits       -
 proxy/upstream     proxy/metrics proxy/proxyheader
@@ -49,8 +49,8 @@ proxy/shadow       -
 proxy/scan         proxy/clienthello policy
 proxy/prove        proxy/scan policy
 bench              *-cmd
-bench/load         policy proxy/engine proxy/tls12
-bench/peers        policy bench/load proxy/tls12/ffdhe
+bench/load         policy proxy/engine proxy/tlsconn
+bench/peers        policy bench/load proxy/tlsconn/ffdhe
 `
 
 // TestImports holds the table above. What a package may import, it may import

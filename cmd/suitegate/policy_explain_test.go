@@ -141,7 +141,7 @@ func FuzzHelloInput(f *testing.F) {
 // TestEveryNamedSuiteIsServed is why explain asks no engine.
 func TestEveryNamedSuiteIsServed(t *testing.T) {
 	for _, suite := range policy.Suites() {
-		if !new(engine.Standard).Serves(suite.ID) && !new(engine.TLS12).Serves(suite.ID) {
+		if !engine.NewTLS12(engine.Config{}).Serves(suite.ID) && !engine.NewTLS13(engine.Config{}).Serves(suite.ID) {
 			t.Errorf("no engine serves %s", suite)
 		}
 	}

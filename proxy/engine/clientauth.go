@@ -2,18 +2,10 @@ package engine
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/fips140"
-	"crypto/hkdf"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
-
-	"golang.org/x/crypto/chacha20poly1305"
-	"golang.org/x/crypto/cryptobyte"
 )
 
 // ClientAuth judges the certificates of clients.
@@ -45,24 +37,19 @@ func RefusalAlert(version uint16, err error) uint8 {
 
 // authenticated returns a copy of config for one connection, whose client is
 // asked for a certificate. crypto/tls is to accept whatever comes: the verdict
-// is auth's, in a full handshake and on resumption alike, and so is the alert,
-// for which crypto/tls has no choice to offer (see exactAlert).
-func (c *pinnedConn) authenticated(config *tls.Config, auth ClientAuth) *tls.Config {
+// is auth's, in a full handshake and on resumption alike, and so is the alert in
+// TLS 1.2, for which crypto/tls has no choice to offer (see exactAlert).
+func (c *standardBelow) authenticated(config *tls.Config, auth ClientAuth) *tls.Config {
 	config = config.Clone()
 	config.ClientAuth = tls.RequestClientCert
 	config.ClientCAs = auth.Authorities()
-	if c.choice.Version == tls.VersionTLS13 && !fips140.Enabled() {
-		config.KeyLogWriter = &c.exact
-	}
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		if state.DidResume {
 			return nil // judged in UnwrapSession
 		}
 		err := auth.Verify(state.Version, state.PeerCertificates)
-		if err != nil {
-			if alert := RefusalAlert(state.Version, err); alert != badCertificate[1] {
-				c.exact.alert = alert
-			}
+		if err != nil && state.Version == tls.VersionTLS12 {
+			c.alert = RefusalAlert(state.Version, err)
 		}
 		return err
 	}
@@ -103,108 +90,17 @@ func (c *pinnedConn) authenticated(config *tls.Config, auth ClientAuth) *tls.Con
 // chainExtra marks a certificate of the client's in [tls.SessionState.Extra].
 const chainExtra = "suitegate client certificate "
 
-// exactAlert makes the alert of a refused client the one that was decided on.
-// crypto/tls sends bad_certificate whatever a callback says, in a record of its
-// own: this puts another AlertDescription in its place, right above the
-// connection. In TLS 1.2 the record is in the clear. In TLS 1.3 it is the first
-// one under the server's application traffic secret (RFC 8446 §4.4.4), which
-// the key log gives away; it is opened and sealed anew, and the one from
-// crypto/tls never leaves, so that no nonce is seen twice. A record that is not
-// what is expected goes out as it is.
-//
-// It is the writer of its connection's key log, and keeps one secret for as
-// long as the handshake takes.
-type exactAlert struct {
-	secret []byte
-	alert  uint8 // to send instead of the bad_certificate that comes next; 0 for nothing
-}
-
-// Write takes a line of the key log (draft-ietf-tls-keylogfile).
-func (e *exactAlert) Write(line []byte) (int, error) {
-	if fields := bytes.Fields(line); len(fields) == 3 && string(fields[0]) == "SERVER_TRAFFIC_SECRET_0" {
-		secret := make([]byte, hex.DecodedLen(len(fields[2])))
-		if _, err := hex.Decode(secret, fields[2]); err == nil {
-			e.secret = secret
-		}
-	}
-	return len(line), nil
-}
-
-// forget is called when the handshake is over.
-func (e *exactAlert) forget() {
-	clear(e.secret)
-	*e = exactAlert{}
-}
-
 // badCertificate is a fatal alert of that description.
 var badCertificate = [...]byte{2, 42}
 
-// replace returns the record to send instead of one from crypto/tls, in a
-// handshake of that version and suite.
-func (e *exactAlert) replace(record []byte, version, suite uint16) []byte {
+// exactAlert returns the record to send instead of one from crypto/tls in TLS 1.2.
+// It says bad_certificate whatever a callback has said, in the clear and in a record
+// of its own: another AlertDescription is put in its place. A record that is not
+// what is expected goes out as it is.
+func exactAlert(record []byte, alert uint8) []byte {
 	const headerLen, typeAlert = 5, 21
-	if len(record) < headerLen {
+	if len(record) < headerLen || record[0] != typeAlert || !bytes.Equal(record[headerLen:], badCertificate[:]) {
 		return record
 	}
-	header, body := record[:headerLen], record[headerLen:]
-	alert := []byte{badCertificate[0], e.alert}
-	if version != tls.VersionTLS13 {
-		if header[0] == typeAlert && bytes.Equal(body, badCertificate[:]) {
-			return append(bytes.Clone(header), alert...)
-		}
-		return record
-	}
-	aead, iv, err := trafficCipher(suite, e.secret)
-	if err != nil {
-		return record
-	}
-	// RFC 8446 §5.2: the content type stands behind the content. §5.3: the
-	// nonce of the first record is the IV.
-	inner, err := aead.Open(nil, iv, body, header)
-	if err != nil || !bytes.Equal(inner, append(badCertificate[:], typeAlert)) {
-		return record
-	}
-	return aead.Seal(bytes.Clone(header), iv, append(alert, typeAlert), header)
-}
-
-// trafficCipher returns the cipher of a TLS 1.3 traffic secret and its IV (RFC
-// 8446 §7.3).
-func trafficCipher(suite uint16, secret []byte) (aead cipher.AEAD, iv []byte, err error) {
-	hash, keyLen := crypto.SHA256, 16
-	switch suite {
-	case tls.TLS_AES_256_GCM_SHA384:
-		hash, keyLen = crypto.SHA384, 32
-	case tls.TLS_CHACHA20_POLY1305_SHA256:
-		keyLen = chacha20poly1305.KeySize
-	}
-	key, err := expandLabel(hash, secret, "key", keyLen)
-	if err != nil {
-		return nil, nil, err
-	}
-	if iv, err = expandLabel(hash, secret, "iv", 12); err != nil {
-		return nil, nil, err
-	}
-	if suite == tls.TLS_CHACHA20_POLY1305_SHA256 {
-		aead, err = chacha20poly1305.New(key)
-		return aead, iv, err
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, nil, err
-	}
-	aead, err = cipher.NewGCM(block)
-	return aead, iv, err
-}
-
-// expandLabel is HKDF-Expand-Label with an empty context (RFC 8446 §7.1).
-func expandLabel(hash crypto.Hash, secret []byte, label string, length int) ([]byte, error) {
-	var info cryptobyte.Builder
-	info.AddUint16(uint16(length))
-	info.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte("tls13 " + label)) })
-	info.AddUint8(0)
-	encoded, err := info.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	return hkdf.Expand(hash.New, secret, string(encoded), length)
+	return append(bytes.Clone(record[:headerLen]), badCertificate[0], alert)
 }

@@ -2,13 +2,23 @@
 // group and certificate were decided before: it does what the decision says or
 // fails, and never negotiates anything else.
 //
-// An [Engine] serves some of the cipher suites: [Standard] is crypto/tls, and
-// [TLS12] has suites for old clients that crypto/tls lacks. A [Dispatcher] hands
-// each connection to the first engine that serves its suite.
+// An [Engine] serves some of the cipher suites: an [Own] those of one version of
+// TLS, and [Standard], which is crypto/tls, takes their place in FIPS 140-3 mode. A
+// [Dispatcher] hands each connection to the engine that serves its suite.
+//
+// # Why not crypto/tls
+//
+// It lacks eight of the suites of ActiveMQ's brokers, and has no encrypt-then-MAC
+// for others. The suites of TLS 1.3 cannot be configured there, nor the alert about
+// a client's certificate chosen; an idle connection keeps the buffer of its longest
+// record; and X25519 takes twice the time it has to. Each could be got around for a
+// price: its lists of suites permuted under a lock, its records opened and sealed
+// anew, its fields reached by their offsets.
 package engine
 
 import (
 	"context"
+	"crypto/fips140"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -51,9 +61,6 @@ type Choice struct {
 	// session is resumed only under the identity that it began with. Empty is
 	// one like any other.
 	Identity string
-
-	// Offered are the client's cipher suites, as in its hello.
-	Offered []uint16
 }
 
 // Engine terminates TLS with some of the cipher suites.
@@ -74,18 +81,22 @@ type Engine interface {
 	Server(conn net.Conn, choice Choice) Conn
 }
 
-// Dispatcher is a list of engines, the preferred ones first.
+// Dispatcher is a list of engines, no two of which serve the same suite.
 type Dispatcher []Engine
 
-// New returns the engines that a listener needs for its policy's suites.
-// [TLS12] is only there if one of them is its, and is then preferred for these:
-// of the two that crypto/tls has too, it serves the safer one.
-func New(config Config, suites []uint16) Dispatcher {
-	standard := NewStandard(config)
-	if slices.ContainsFunc(suites, servedByTLS12) { // none in FIPS 140-3 mode
-		return Dispatcher{NewTLS12(config), standard}
+// New returns the engines that a listener needs for its policy's suites: crypto/tls
+// alone in FIPS 140-3 mode, and otherwise our own, of TLS 1.2 and TLS 1.3 only where
+// one of the suites is theirs.
+func New(config Config, suites []uint16) (d Dispatcher) {
+	if fips140.Enabled() {
+		return Dispatcher{NewStandard(config)}
 	}
-	return Dispatcher{standard}
+	for _, own := range [...]*Own{NewTLS12(config), NewTLS13(config)} {
+		if slices.ContainsFunc(suites, own.Serves) {
+			d = append(d, own)
+		}
+	}
+	return d
 }
 
 // SetTicketKeys sets the ticket keys of all engines.
@@ -98,7 +109,7 @@ func (d Dispatcher) SetTicketKeys(keys [][32]byte) {
 // Serves says whether any of the engines implements a cipher suite.
 func (d Dispatcher) Serves(suite uint16) bool { return d.For(suite) != nil }
 
-// For returns the first engine that implements a cipher suite, or nil.
+// For returns the engine that implements a cipher suite, or nil.
 func (d Dispatcher) For(suite uint16) Engine {
 	for _, e := range d {
 		if e.Serves(suite) {

@@ -134,8 +134,6 @@ func clientConfig() *tls.Config {
 }
 
 // Whatever the client would prefer, the choice is what both sides end with.
-// TestSuiteOrderUnderConcurrency has the choices that crypto/tls's standing
-// order would not make.
 func TestServerNegotiatesTheChoice(t *testing.T) {
 	certificates := testCertificates()
 	both := Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13}
@@ -165,7 +163,6 @@ func TestServerNegotiatesTheChoice(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			client := clientConfig()
 			client.MaxVersion = tt.max
-			tt.choice.Offered = []uint16{aes128, aes256, chacha}
 			e := New(tt.config, []uint16{tt.choice.Suite}).For(tt.choice.Suite)
 			if e == nil {
 				t.Fatal("no engine serves this suite")
@@ -187,53 +184,46 @@ func TestServerNegotiatesTheChoice(t *testing.T) {
 	}
 }
 
-// crypto/tls lacks eight of the policy activemq's suites, and has two without
-// countermeasures to Lucky 13.
+// Every suite that a policy can name has one engine, and crypto/tls has to lack
+// eight of the policy activemq's, or it could be used for more.
 func TestWhoServes(t *testing.T) {
-	const standard, own = "crypto/tls", "tls12"
 	lacking := map[uint16]bool{0xC028: true, 0x009F: true, 0x006B: true, 0x0039: true, 0x003D: true, 0x009E: true, 0x0067: true, 0x0033: true}
-	all := New(Config{}, []uint16{0x0033})
-	for suite, want := range map[uint16]string{
-		0xC030: standard, 0xC028: own, 0xC014: standard, 0x009F: own, 0x006B: own, 0x0039: own, 0x009D: standard, 0x003D: own, 0x0035: standard,
-		0xC02F: standard, 0xC027: own, 0xC013: standard, 0x009E: own, 0x0067: own, 0x0033: own, 0x009C: standard, 0x003C: own, 0x002F: standard,
-		aes128: standard, aes256: standard, chacha: standard,
+	all := New(Config{}, []uint16{0x0033, aes128})
+	for _, suite := range []uint16{
+		0xC030, 0xC028, 0xC014, 0x009F, 0x006B, 0x0039, 0x009D, 0x003D, 0x0035, 0xC02F, 0xC027, 0xC013, 0x009E, 0x0067, 0x0033, 0x009C, 0x003C, 0x002F,
+		0xCCA8, 0xC02C, 0xC02B, 0xCCA9, 0xC00A, 0xC009, aes128, aes256, chacha,
 	} {
-		if got := all.For(suite).Name(); got != want || !all.Serves(suite) {
-			t.Errorf("%#04x is served by %s, want %s", suite, got, want)
+		want := "tls12"
+		if suite>>8 == 0x13 {
+			want = "tls13"
+		}
+		if got := all.For(suite); got == nil || got.Name() != want || !all.Serves(suite) {
+			t.Errorf("%#04x is served by %v, want %s", suite, got, want)
 		}
 		if got := NewStandard(Config{}).Serves(suite); got == lacking[suite] {
 			t.Errorf("crypto/tls serves %#04x: %v", suite, got)
 		}
 	}
-	if all.For(0x0005) == nil || all.For(0x0001) != nil { // RC4, which no policy can name; NULL
+	if all.For(0x0005) != nil || all.For(0x0001) != nil { // RC4; NULL
 		t.Error("RC4 or NULL")
 	}
-	if engines := New(Config{}, []uint16{0xC030, aes256}); len(engines) != 1 || engines[0].Name() != standard {
-		t.Errorf("engines for a policy without old suites: %v", engines)
+	if engines := New(Config{}, []uint16{aes256}); len(engines) != 1 || engines[0].Name() != "tls13" {
+		t.Errorf("engines for a policy of TLS 1.3 alone: %v", engines)
 	}
 }
 
-// Handshakes that need different orders of crypto/tls's process-wide lists get
-// each its own at the same time. The clients are recorded hellos: clients of
-// this process would read the lists themselves.
-func TestSuiteOrderUnderConcurrency(t *testing.T) {
+// Whatever a client prefers, it gets the suite of TLS 1.3 that was decided, also in
+// a HelloRetryRequest.
+func TestDecidedSuite(t *testing.T) {
 	hello := recordHello(t, clientConfig())
-	certificate := testCertificates().ecdsa
-	e := NewStandard(Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13})
-	var wg sync.WaitGroup
-	for i := range 240 {
-		suite := []uint16{aes256, aes128, chacha, aes256}[i%4]
-		group := []tls.CurveID{tls.X25519, tls.CurveP384}[i%2] // P-384 takes a HelloRetryRequest
-		wg.Go(func() {
-			choice := Choice{Version: tls.VersionTLS13, Suite: suite, Group: group, Certificate: certificate, Offered: []uint16{aes128, aes256, chacha}}
+	for _, suite := range []uint16{aes256, aes128, chacha} {
+		for _, group := range []tls.CurveID{tls.X25519, tls.CurveP384} {
+			choice := Choice{Version: tls.VersionTLS13, Suite: suite, Group: group, Certificate: testCertificates().ecdsa}
+			e := NewTLS13(Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13})
 			if got := serverHelloSuite(t, e, choice, hello); got != suite {
-				t.Errorf("decided %#04x, ServerHello has %#04x", suite, got)
+				t.Errorf("decided %#04x with group %v, ServerHello has %#04x", suite, group, got)
 			}
-		})
-	}
-	wg.Wait()
-	if [3]uint16(defaultCipherSuitesTLS13) != standingOrder || [3]uint16(defaultCipherSuitesTLS13NoAES) != standingOrder {
-		t.Errorf("crypto/tls's lists were left as %x and %x", defaultCipherSuitesTLS13, defaultCipherSuitesTLS13NoAES)
+		}
 	}
 }
 
@@ -286,8 +276,7 @@ func serverHelloSuite(t *testing.T, e Engine, choice Choice, hello []byte) uint1
 }
 
 // RFC 8446 §4.1.3: a server that could have done TLS 1.3 marks the random of
-// its TLS 1.2 ServerHello, so pinning the version of a decision must not hide
-// from crypto/tls what the listener could do.
+// its TLS 1.2 ServerHello, so that the version of a decision is not all that counts.
 func TestDowngradeMarker(t *testing.T) {
 	client := clientConfig()
 	client.MaxVersion = tls.VersionTLS12
@@ -297,7 +286,7 @@ func TestDowngradeMarker(t *testing.T) {
 		max    uint16
 		marked bool
 	}{{tls.VersionTLS13, true}, {tls.VersionTLS12, false}} {
-		e := NewStandard(Config{MinVersion: tls.VersionTLS12, MaxVersion: tt.max})
+		e := NewTLS12(Config{MinVersion: tls.VersionTLS12, MaxVersion: tt.max})
 		near, far := connect(t)
 		go func() {
 			_ = e.Server(near, choice).HandshakeContext(context.Background()) // the client never answers
@@ -318,25 +307,39 @@ func TestDowngradeMarker(t *testing.T) {
 	}
 }
 
+// sessionSuites are of both versions. That of TLS 1.3 is the one that crypto/tls
+// chooses by itself.
+var sessionSuites = []uint16{aes128, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256}
+
+func versionOf(suite uint16) uint16 {
+	if suite>>8 == 0x13 {
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
+}
+
+func ownEngines(config Config) Dispatcher      { return New(config, sessionSuites) }
+func standardEngines(config Config) Dispatcher { return Dispatcher{NewStandard(config)} }
+
+func TestResumption(t *testing.T)         { testResumption(t, ownEngines, false) }
+func TestStandardResumption(t *testing.T) { testResumption(t, standardEngines, true) }
+
 // Tickets resume between sibling configurations of one listener, and never
-// between listeners.
-func TestResumption(t *testing.T) {
+// between listeners. crypto/tls takes a TLS 1.2 session with another group, too,
+// than was decided this time.
+func testResumption(t *testing.T, engines func(Config) Dispatcher, anyGroup bool) {
 	config := Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13}
-	suites := []uint16{aes256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256}
-	one, same, other := New(config, suites), New(config, suites), New(config, suites)
+	one, same, other := engines(config), engines(config), engines(config)
 	one.SetTicketKeys([][32]byte{{1}})
 	same.SetTicketKeys([][32]byte{{9}, {1}}) // rotated since
 	other.SetTicketKeys([][32]byte{{2}})
 	off, brief := config, config
 	off.NoTickets, brief.TicketLifetime = true, time.Nanosecond
-	short := New(brief, suites)
+	short := engines(brief)
 	short.SetTicketKeys([][32]byte{{1}})
-	for _, suite := range suites {
-		version := uint16(tls.VersionTLS12)
-		if suite == aes256 {
-			version = tls.VersionTLS13
-		}
-		choice := Choice{Version: version, Suite: suite, Group: tls.X25519, Certificate: testCertificates().rsa, Offered: []uint16{aes128, aes256, chacha}}
+	for _, suite := range sessionSuites {
+		version := versionOf(suite)
+		choice := Choice{Version: version, Suite: suite, Group: tls.X25519, Certificate: testCertificates().rsa}
 		again, identified := choice, choice
 		again.Group, identified.Identity = tls.CurveP256, "another certificate's"
 		for _, tt := range []struct {
@@ -346,13 +349,12 @@ func TestResumption(t *testing.T) {
 			resumed bool
 		}{
 			{"same engine", one, choice, true},
-			// A TLS 1.2 session keeps its group, which tls12 wants to see decided again.
-			{"sibling config", one, again, suite != tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256},
+			{"sibling config", one, again, anyGroup || version == tls.VersionTLS13},
 			{"key rotated, still accepted", same, choice, true},
 			{"other listener's keys", other, choice, false},
 			{"other certificate", one, identified, false},
 			{"lifetime over", short, choice, false},
-			{"tickets off", New(off, suites), choice, false},
+			{"tickets off", engines(off), choice, false},
 		} {
 			t.Run(tls.CipherSuiteName(suite)+" "+tt.name, func(t *testing.T) {
 				client := clientConfig()
@@ -377,16 +379,17 @@ func TestResumption(t *testing.T) {
 }
 
 // A session goes on under its server name alone (RFC 6066 §3).
-func TestResumptionUnderAnotherName(t *testing.T) {
-	suites := []uint16{aes256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256}
-	e := New(Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13}, suites)
+func TestResumptionUnderAnotherName(t *testing.T) { testResumptionUnderAnotherName(t, ownEngines) }
+func TestStandardResumptionUnderAnotherName(t *testing.T) {
+	testResumptionUnderAnotherName(t, standardEngines)
+}
+
+func testResumptionUnderAnotherName(t *testing.T, engines func(Config) Dispatcher) {
+	e := engines(Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13})
 	e.SetTicketKeys([][32]byte{{1}})
-	for _, suite := range suites {
-		version := uint16(tls.VersionTLS12)
-		if suite == aes256 {
-			version = tls.VersionTLS13
-		}
-		choice := Choice{Version: version, Suite: suite, Group: tls.X25519, Certificate: testCertificates().rsa, Offered: []uint16{aes256}}
+	for _, suite := range sessionSuites {
+		version := versionOf(suite)
+		choice := Choice{Version: version, Suite: suite, Group: tls.X25519, Certificate: testCertificates().rsa}
 		// The cache of a client that takes all names for one.
 		cache := sessionCache{tls.NewLRUClientSessionCache(1)}
 		for _, tt := range []struct {
@@ -472,9 +475,18 @@ func TestAlertName(t *testing.T) {
 }
 
 func TestHandshakeErrorReasons(t *testing.T) {
+	for _, engines := range []func(Config) Dispatcher{ownEngines, standardEngines} {
+		e := engines(Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13}).For(aes128)
+		t.Run(e.Name(), func(t *testing.T) { testHandshakeErrorReasons(t, e) })
+	}
+	if got := NewHandshakeError(os.ErrDeadlineExceeded).Reason(); got != ReasonHandshakeTimeout {
+		t.Error(got)
+	}
+}
+
+func testHandshakeErrorReasons(t *testing.T, e Engine) {
 	certificate := testCertificates().rsa
-	e := NewStandard(Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13})
-	choice := Choice{Version: tls.VersionTLS13, Suite: aes256, Group: tls.X25519, Certificate: certificate, Offered: []uint16{aes256}}
+	choice := Choice{Version: tls.VersionTLS13, Suite: aes128, Group: tls.X25519, Certificate: certificate}
 	distrusting := clientConfig()
 	distrusting.RootCAs = x509.NewCertPool()
 	_, _, err, _ := handshake(t, e, choice, distrusting)
@@ -514,8 +526,5 @@ func TestHandshakeErrorReasons(t *testing.T) {
 		}
 		near.Close()
 		far.Close()
-	}
-	if got := NewHandshakeError(os.ErrDeadlineExceeded).Reason(); got != ReasonHandshakeTimeout {
-		t.Error(got)
 	}
 }

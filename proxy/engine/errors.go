@@ -89,7 +89,7 @@ func ClientAlert(err error) (alert uint8, ok bool) {
 	if !ok || failed.reason != ReasonClientAlert {
 		return 0, false
 	}
-	// Both engines keep it as a number of a type that they do not export.
+	// All engines keep it as a number of a type that they do not export.
 	op, ok := errors.AsType[*net.OpError](failed.err)
 	if !ok {
 		return 0, false

@@ -8,7 +8,7 @@ import (
 	"os/exec"
 	"testing"
 
-	"github.com/suitegate/suitegate/proxy/tls12"
+	"github.com/suitegate/suitegate/proxy/tlsconn"
 )
 
 // inFIPSMode reports whether the process is in FIPS 140-3 mode. If it is not, it
@@ -27,7 +27,7 @@ func inFIPSMode(t *testing.T) bool {
 }
 
 // In FIPS 140-3 mode there is crypto/tls alone, even for a suite that it has
-// without countermeasures to Lucky 13, and package tls12 refuses to work for
+// without countermeasures to Lucky 13, and package tlsconn refuses to work for
 // whoever reaches it all the same.
 func TestFIPSHasNoOwnEngine(t *testing.T) {
 	if !inFIPSMode(t) {
@@ -38,15 +38,22 @@ func TestFIPSHasNoOwnEngine(t *testing.T) {
 	if len(engines) != 1 || engines.For(ecdhe).Name() != "crypto/tls" || engines.Serves(dhe) {
 		t.Errorf("engines %v", engines)
 	}
-	own := NewTLS12(Config{MaxVersion: tls.VersionTLS12})
-	if own.Serves(ecdhe) || own.Serves(dhe) {
-		t.Error("tls12 serves a suite")
-	}
-	client := clientConfig()
-	client.MaxVersion = tls.VersionTLS12
-	choice := Choice{Version: tls.VersionTLS12, Suite: ecdhe, Group: tls.CurveP256, Certificate: testCertificates().rsa}
-	if _, _, err, clientErr := handshake(t, own, choice, client); !errors.Is(err, tls12.ErrFIPS) || clientErr == nil {
-		t.Errorf("server %v, client %v", err, clientErr)
+	for _, tt := range []struct {
+		own    *Own
+		choice Choice
+	}{
+		{NewTLS12(Config{MaxVersion: tls.VersionTLS12}), Choice{Version: tls.VersionTLS12, Suite: ecdhe}},
+		{NewTLS13(Config{MaxVersion: tls.VersionTLS13}), Choice{Version: tls.VersionTLS13, Suite: aes128}},
+	} {
+		if tt.own.Serves(ecdhe) || tt.own.Serves(dhe) || tt.own.Serves(aes128) {
+			t.Errorf("%s serves a suite", tt.own.Name())
+		}
+		client := clientConfig()
+		client.MaxVersion = tt.choice.Version
+		tt.choice.Group, tt.choice.Certificate = tls.CurveP256, testCertificates().rsa
+		if _, _, err, clientErr := handshake(t, tt.own, tt.choice, client); !errors.Is(err, tlsconn.ErrFIPS) || clientErr == nil {
+			t.Errorf("%s: server %v, client %v", tt.own.Name(), err, clientErr)
+		}
 	}
 }
 
@@ -64,7 +71,6 @@ func TestFIPSChoices(t *testing.T) {
 		{Version: tls.VersionTLS12, Suite: tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, Group: tls.CurveP256, Certificate: certificates.rsa},
 		{Version: tls.VersionTLS12, Suite: tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, Group: tls.CurveP521, Certificate: certificates.rsa},
 	} {
-		choice.Offered = []uint16{aes256, aes128, chacha}
 		client := clientConfig()
 		client.MaxVersion = choice.Version
 		server, _, serverErr, clientErr := handshake(t, e, choice, client)

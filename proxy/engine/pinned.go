@@ -49,57 +49,21 @@ func (p *pinned[T]) get(choice Choice, create func() *T) *T {
 	return config
 }
 
-// pinnedConn lies below an engine and carries the choice to its callbacks.
-type pinnedConn struct {
+// decidedConn lies below an engine, and carries to its callbacks what was decided.
+type decidedConn struct {
 	net.Conn
-	choice  Choice
-	release func() // of the suiteOrder; nil when it isn't held
-	exact   exactAlert
-	watch   *alertWatch // while a TLS 1.3 handshake goes on
+	certificate *tls.Certificate
 }
 
-func (c *pinnedConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if c.watch != nil {
-		c.watch.see(b[:n])
-	}
-	return n, err
-}
+func (c *decidedConn) decided() *tls.Certificate { return c.certificate }
 
-// forget lets go of what only the handshake needed.
-func (c *pinnedConn) forget() {
-	c.exact.forget()
-	c.choice.Offered = nil
-}
-
-// suitePicked gives the suiteOrder back. Everything happens on the goroutine
-// of the handshake, so release needs no lock.
-func (c *pinnedConn) suitePicked() {
-	if c.release != nil {
-		c.release()
-		c.release = nil
-	}
-}
-
-// Write is the first thing that crypto/tls does after it has picked a suite and
-// before it waits for the client (ServerHello, HelloRetryRequest or an alert).
-func (c *pinnedConn) Write(b []byte) (int, error) {
-	c.suitePicked()
-	if c.exact.alert != 0 {
-		b = c.exact.replace(b, c.choice.Version, c.choice.Suite) // of the same length
-	}
-	return c.Conn.Write(b)
-}
-
-// decidedCertificate is a GetCertificate of both engines. The certificate was
-// chosen with the suite, and crypto/tls is not asked for its opinion: its own
-// check (ClientHelloInfo.SupportsCertificate) turns an RSA certificate down for
-// clients that offer only suites crypto/tls lacks.
+// decidedCertificate is the GetCertificate of all engines. The certificate was
+// chosen with the suite, and crypto/tls is not asked for its opinion.
 func decidedCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	below, ok := hello.Conn.(*pinnedConn)
-	if !ok || below.choice.Certificate == nil {
-		return nil, errors.New("engine: no certificate was decided")
+	if below, ok := hello.Conn.(interface{ decided() *tls.Certificate }); ok {
+		if certificate := below.decided(); certificate != nil {
+			return certificate, nil
+		}
 	}
-	below.suitePicked()
-	return below.choice.Certificate, nil
+	return nil, errors.New("engine: no certificate was decided")
 }

@@ -42,8 +42,14 @@ func TestAlertWatch(t *testing.T) {
 // TestAlertInTheClear is what OpenSSL does about a certificate that it does not
 // trust, in TLS 1.3.
 func TestAlertInTheClear(t *testing.T) {
-	e := NewStandard(Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13})
-	choice := Choice{Version: tls.VersionTLS13, Suite: aes256, Group: tls.X25519, Certificate: testCertificates().rsa, Offered: []uint16{aes256}}
+	for _, engines := range []func(Config) Dispatcher{ownEngines, standardEngines} {
+		e := engines(Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13}).For(aes128)
+		t.Run(e.Name(), func(t *testing.T) { testAlertInTheClear(t, e) })
+	}
+}
+
+func testAlertInTheClear(t *testing.T, e Engine) {
+	choice := Choice{Version: tls.VersionTLS13, Suite: aes128, Group: tls.X25519, Certificate: testCertificates().rsa}
 	for sent, reason := range map[string]string{
 		"\x15\x03\x03\x00\x02\x02\x30": ReasonClientAlert,
 		"\x17\x03\x03\x00\x02\x02\x30": ReasonHandshakeFailed, // any other record that is not encrypted

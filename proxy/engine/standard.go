@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/fips140"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -43,7 +42,9 @@ type Config struct {
 
 func (c Config) ticketLifetime() time.Duration { return cmp.Or(c.TicketLifetime, 24*time.Hour) }
 
-// Standard is the engine that crypto/tls provides.
+// Standard is the engine that crypto/tls provides: in FIPS 140-3 mode, the only
+// one. Of TLS 1.3's suites it chooses by an order of its own, which there is a fixed
+// one: what is decided has to agree with it.
 type Standard struct {
 	config  Config
 	tickets *tls.Config // holds the ticket keys for all of configs
@@ -54,7 +55,6 @@ type Standard struct {
 // [Standard.SetTicketKeys], its ticket keys are crypto/tls's own and end with
 // the engine.
 func NewStandard(config Config) *Standard {
-	useStandingOrder()
 	return &Standard{config: config, tickets: &tls.Config{SessionTicketsDisabled: config.NoTickets}}
 }
 
@@ -77,12 +77,12 @@ func (s *Standard) SetTicketKeys(keys [][32]byte) { s.tickets.SetSessionTicketKe
 
 // Server implements [Engine].
 func (s *Standard) Server(conn net.Conn, choice Choice) Conn {
-	below := &pinnedConn{Conn: conn, choice: choice}
+	below := &standardBelow{decidedConn: decidedConn{conn, choice.Certificate}}
 	config := s.configs.get(choice, func() *tls.Config { return s.pin(choice) })
 	if s.config.ClientAuth != nil {
 		config = below.authenticated(config, s.config.ClientAuth)
 	}
-	return &standardConn{Conn: tls.Server(below, config), below: below}
+	return &standardConn{Conn: tls.Server(below, config), below: below, version: choice.Version}
 }
 
 // pin returns a configuration that can negotiate choice and nothing else. It
@@ -92,7 +92,7 @@ func (s *Standard) pin(choice Choice) *tls.Config {
 	return &tls.Config{
 		MinVersion:             s.config.MinVersion,
 		MaxVersion:             s.config.MaxVersion,
-		CipherSuites:           []uint16{choice.Suite}, // TLS 1.2; for 1.3 see suiteOrder
+		CipherSuites:           []uint16{choice.Suite}, // of TLS 1.2
 		CurvePreferences:       []tls.CurveID{choice.Group},
 		NextProtos:             s.config.NextProtos,
 		GetCertificate:         decidedCertificate,
@@ -145,26 +145,44 @@ func sessionCreated(ss *tls.SessionState) (time.Time, error) {
 	return time.Unix(int64(created), 0), nil
 }
 
-// standardConn is a *tls.Conn that handshakes under the right suiteOrder.
+// standardConn is a *tls.Conn that leads past standardBelow.
 type standardConn struct {
 	*tls.Conn
-	below *pinnedConn
+	below   *standardBelow
+	version uint16
 }
 
 func (c *standardConn) NetConn() net.Conn { return c.below.Conn }
 
 func (c *standardConn) HandshakeContext(ctx context.Context) error {
-	defer c.below.forget()
-	if c.below.choice.Version != tls.VersionTLS13 {
+	if c.version != tls.VersionTLS13 {
 		return c.Conn.HandshakeContext(ctx)
 	}
-	if !fips140.Enabled() { // where crypto/tls has one list, which stays as it is
-		c.below.release = tls13Order.acquire(c.below.choice.Suite, c.below.choice.Offered)
-	}
-	defer c.below.suitePicked()
 	watch := new(alertWatch)
 	c.below.watch = watch
 	err := c.Conn.HandshakeContext(ctx)
 	c.below.watch = nil
 	return watch.explain(err)
+}
+
+// standardBelow lies below crypto/tls, and looks at what it reads and writes.
+type standardBelow struct {
+	decidedConn
+	alert uint8       // to send instead of the bad_certificate that comes next; 0 for nothing
+	watch *alertWatch // while a TLS 1.3 handshake goes on
+}
+
+func (c *standardBelow) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.watch != nil {
+		c.watch.see(b[:n])
+	}
+	return n, err
+}
+
+func (c *standardBelow) Write(b []byte) (int, error) {
+	if c.alert != 0 {
+		b = exactAlert(b, c.alert) // of the same length
+	}
+	return c.Conn.Write(b)
 }

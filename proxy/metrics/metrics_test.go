@@ -16,7 +16,7 @@ func TestNamesArePinned(t *testing.T) {
 	m.Accepted("amqps")
 	m.Accepted("amqps")
 	m.HandshakeDone(Handshake{
-		Listener: "amqps", Version: "TLSv1.3", Suite: "TLS_AES_256_GCM_SHA384", Group: "X25519", Engine: "crypto/tls",
+		Listener: "amqps", Version: "TLSv1.3", Suite: "TLS_AES_256_GCM_SHA384", Group: "X25519", Engine: "tls13",
 	}, 3*time.Millisecond)
 	m.HandshakeDone(Handshake{
 		Listener: "amqps", Version: "TLSv1.2", Suite: "TLS_RSA_WITH_AES_128_CBC_SHA", Engine: "tls12", Ticket: true, Resumed: true,
@@ -124,7 +124,7 @@ suitegate_connections_ended_total{listener="amqps",reason="client_closed"} 1
 suitegate_connections_total{listener="amqps"} 3
 # HELP suitegate_handshakes_total TLS handshakes completed.
 # TYPE suitegate_handshakes_total counter
-suitegate_handshakes_total{engine="crypto/tls",group="X25519",listener="amqps",resumed="false",suite="TLS_AES_256_GCM_SHA384",version="TLSv1.3"} 1
+suitegate_handshakes_total{engine="tls13",group="X25519",listener="amqps",resumed="false",suite="TLS_AES_256_GCM_SHA384",version="TLSv1.3"} 1
 suitegate_handshakes_total{engine="tls12",group="",listener="amqps",resumed="false",suite="TLS_RSA_WITH_AES_128_CBC_SHA",version="TLSv1.2"} 1
 suitegate_handshakes_total{engine="tls12",group="",listener="amqps",resumed="true",suite="TLS_RSA_WITH_AES_128_CBC_SHA",version="TLSv1.2"} 1
 # HELP suitegate_log_lines_dropped_total Lines of the log that could not be written.

@@ -66,8 +66,8 @@ func TestServerName(t *testing.T) {
 }
 
 // TestServerNameRefused shows what a client is told whose name a listener does
-// not take, whatever version it speaks and whichever engine would have served
-// it, and what those get that the listener does take.
+// not take, whatever version it speaks and whichever suite it would have
+// got, and what those get that the listener does take.
 func TestServerNameRefused(t *testing.T) {
 	c := echoConfig(t)
 	c.Upstreams["echo"] = upstreamConfig{Nodes: []string{stubBroker(t, echoLine)}}
@@ -78,13 +78,13 @@ func TestServerNameRefused(t *testing.T) {
 	}
 	g := startGateway(t, c)
 	const unrecognized, missing = "SSL alert number 112", "SSL alert number 109"
-	for engine, options := range map[string][]string{
-		"TLS 1.3":               {"-tls1_3"},
-		"TLS 1.2 of crypto/tls": {"-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"},
-		"TLS 1.2 of our own":    {"-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256"},
+	for way, options := range map[string][]string{
+		"TLS 1.3":            {"-tls1_3"},
+		"TLS 1.2 with ECDHE": {"-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"},
+		"TLS 1.2 with CBC":   {"-tls1_2", "-cipher", "DHE-RSA-AES128-SHA256"},
 	} {
 		nameless := unrecognized
-		if engine == "TLS 1.3" {
+		if way == "TLS 1.3" {
 			nameless = missing
 		}
 		for _, tt := range []struct {
@@ -109,7 +109,7 @@ func TestServerNameRefused(t *testing.T) {
 			{"trailing dot", "required", []string{"-servername", "localhost."}, "alert", record{"reason": "malformed_hello"}}, // RFC 6066 section 3
 			{"known", "required", []string{"-servername", "other.example"}, "other.example", record{"certificate": "other"}},
 		} {
-			t.Run(engine+"/"+tt.listener+"/"+tt.name, func(t *testing.T) {
+			t.Run(way+"/"+tt.listener+"/"+tt.name, func(t *testing.T) {
 				if tt.want["reason"] != nil {
 					out := sClient(t, g, tt.listener, append(options, tt.args...)...)
 					wantOutput(t, out, tt.told)

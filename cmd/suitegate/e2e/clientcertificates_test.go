@@ -177,20 +177,20 @@ func startClientsGateway(t *testing.T, p *clientPKI) *gateway {
 	})
 }
 
-// clientWays are who terminates TLS, each with a suite.
+// clientWays are the versions, each with its kinds of suites.
 var clientWays = []struct {
 	version string // as the log has it
 	suite   suite
 	args    []string // for OpenSSL
 }{
-	{"TLSv1.2", suite{"TLS_DHE_RSA_WITH_AES_256_GCM_SHA384", "DHE-RSA-AES256-GCM-SHA384", own}, []string{"-tls1_2", "-cipher", "DHE-RSA-AES256-GCM-SHA384"}},
+	{"TLSv1.2", suite{"TLS_DHE_RSA_WITH_AES_256_CBC_SHA256", "DHE-RSA-AES256-SHA256", own12}, []string{"-tls1_2", "-cipher", "DHE-RSA-AES256-SHA256"}},
 	{"TLSv1.2", rabbitmqSuites[0], []string{"-tls1_2", "-cipher", rabbitmqSuites[0].openssl}},
 	{"TLSv1.3", tls13[0], []string{"-tls1_3", "-ciphersuites", tls13[0].openssl}},
 	{"TLSv1.3", tls13[1], []string{"-tls1_3", "-ciphersuites", tls13[1].openssl}},
 	{"TLSv1.3", chacha20, []string{"-tls1_3", "-ciphersuites", chacha20.openssl}},
 }
 
-var chacha20 = suite{"TLS_CHACHA20_POLY1305_SHA256", "TLS_CHACHA20_POLY1305_SHA256", standard}
+var chacha20 = suite{"TLS_CHACHA20_POLY1305_SHA256", "TLS_CHACHA20_POLY1305_SHA256", own13}
 
 // wantVisit holds the log line of a client against what should become of it.
 func wantVisit(t *testing.T, line record, s suite, name, alert, reason string) {
@@ -208,7 +208,7 @@ func wantVisit(t *testing.T, line record, s suite, name, alert, reason string) {
 }
 
 // TestClientCertificatesOpenSSL shows that OpenSSL's client is told the same by
-// each engine and in each version, and why.
+// with each suite and in each version, and why.
 func TestClientCertificatesOpenSSL(t *testing.T) {
 	p := newClientPKI(t)
 	g := startClientsGateway(t, p)

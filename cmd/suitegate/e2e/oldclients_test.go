@@ -52,7 +52,7 @@ func TestOldClients(t *testing.T) {
 			s := activemqSuites[slices.IndexFunc(activemqSuites, func(s suite) bool { return s.openssl == client.suite })]
 			client.run(t, g.endpoint(t, client.name, tls.VersionTLS12), s)
 			g.log.await(t, "connection", func(r record) bool { return r.text("listener") == client.name }).want(t, record{
-				"version": "TLSv1.2", "suite": s.iana, "group": "ffdhe2048", "certificate": "rsa", "engine": own, "resumed": false,
+				"version": "TLSv1.2", "suite": s.iana, "group": "ffdhe2048", "certificate": "rsa", "engine": own12, "resumed": false,
 				"protocol": client.protocol, "upstream": client.upstream,
 			})
 		})

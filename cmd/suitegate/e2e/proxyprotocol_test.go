@@ -60,14 +60,14 @@ var proxiedClients = []struct {
 	engine   string
 	shown    string
 }{
-	{"amqp", tls.VersionTLS13, standard, "tlsv1.3 aes_256_gcm"},
-	{"amqp", tls.VersionTLS12, standard, "tlsv1.2 aes_256_gcm"},
-	{"amqp-old", tls.VersionTLS12, own, "tlsv1.2 aes_128_cbc"},
-	{"opaque", tls.VersionTLS13, standard, "tlsv1.3 aes_256_gcm"},
-	{"stomp", tls.VersionTLS13, standard, "tlsv1.3 aes_256_gcm"},
-	{"stomp", tls.VersionTLS12, standard, "tlsv1.2 aes_256_gcm"},
-	{"mqtt", tls.VersionTLS13, standard, "tlsv1.3 aes_256_gcm"},
-	{"mqtt", tls.VersionTLS12, standard, "tlsv1.2 aes_256_gcm"},
+	{"amqp", tls.VersionTLS13, own13, "tlsv1.3 aes_256_gcm"},
+	{"amqp", tls.VersionTLS12, own12, "tlsv1.2 aes_256_gcm"},
+	{"amqp-old", tls.VersionTLS12, own12, "tlsv1.2 aes_128_cbc"},
+	{"opaque", tls.VersionTLS13, own13, "tlsv1.3 aes_256_gcm"},
+	{"stomp", tls.VersionTLS13, own13, "tlsv1.3 aes_256_gcm"},
+	{"stomp", tls.VersionTLS12, own12, "tlsv1.2 aes_256_gcm"},
+	{"mqtt", tls.VersionTLS13, own13, "tlsv1.3 aes_256_gcm"},
+	{"mqtt", tls.VersionTLS12, own12, "tlsv1.2 aes_256_gcm"},
 }
 
 // startProxiedGateway trusts loopback to say who clients are, and has a listener

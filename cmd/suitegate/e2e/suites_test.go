@@ -13,39 +13,40 @@ type suite struct{ iana, openssl, engine string }
 
 // The engines as the log calls them.
 const (
-	standard = "crypto/tls"
-	own      = "tls12"
+	own12    = "tls12"
+	own13    = "tls13"
+	standard = "crypto/tls" // in FIPS 140-3 mode, and there alone
 )
 
 // tls13 are the suites of TLS 1.3, which have one name.
 var tls13 = []suite{
-	{"TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384", standard},
-	{"TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256", standard},
+	{"TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384", own13},
+	{"TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256", own13},
 }
 
 // rabbitmqSuites and activemqSuites are what Amazon MQ publishes for TLS 1.2.
 var rabbitmqSuites = []suite{
-	{"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "ECDHE-RSA-AES256-GCM-SHA384", standard},
-	{"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256", standard},
+	{"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "ECDHE-RSA-AES256-GCM-SHA384", own12},
+	{"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256", own12},
 }
 
 var activemqSuites = append([]suite{
-	{"TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384", "ECDHE-RSA-AES256-SHA384", own},
-	{"TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", "ECDHE-RSA-AES256-SHA", standard},
-	{"TLS_DHE_RSA_WITH_AES_256_GCM_SHA384", "DHE-RSA-AES256-GCM-SHA384", own},
-	{"TLS_DHE_RSA_WITH_AES_256_CBC_SHA256", "DHE-RSA-AES256-SHA256", own},
-	{"TLS_DHE_RSA_WITH_AES_256_CBC_SHA", "DHE-RSA-AES256-SHA", own},
-	{"TLS_RSA_WITH_AES_256_GCM_SHA384", "AES256-GCM-SHA384", standard},
-	{"TLS_RSA_WITH_AES_256_CBC_SHA256", "AES256-SHA256", own},
-	{"TLS_RSA_WITH_AES_256_CBC_SHA", "AES256-SHA", standard},
-	{"TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256", "ECDHE-RSA-AES128-SHA256", own},
-	{"TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", "ECDHE-RSA-AES128-SHA", standard},
-	{"TLS_DHE_RSA_WITH_AES_128_GCM_SHA256", "DHE-RSA-AES128-GCM-SHA256", own},
-	{"TLS_DHE_RSA_WITH_AES_128_CBC_SHA256", "DHE-RSA-AES128-SHA256", own},
-	{"TLS_DHE_RSA_WITH_AES_128_CBC_SHA", "DHE-RSA-AES128-SHA", own},
-	{"TLS_RSA_WITH_AES_128_GCM_SHA256", "AES128-GCM-SHA256", standard},
-	{"TLS_RSA_WITH_AES_128_CBC_SHA256", "AES128-SHA256", own},
-	{"TLS_RSA_WITH_AES_128_CBC_SHA", "AES128-SHA", standard},
+	{"TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384", "ECDHE-RSA-AES256-SHA384", own12},
+	{"TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", "ECDHE-RSA-AES256-SHA", own12},
+	{"TLS_DHE_RSA_WITH_AES_256_GCM_SHA384", "DHE-RSA-AES256-GCM-SHA384", own12},
+	{"TLS_DHE_RSA_WITH_AES_256_CBC_SHA256", "DHE-RSA-AES256-SHA256", own12},
+	{"TLS_DHE_RSA_WITH_AES_256_CBC_SHA", "DHE-RSA-AES256-SHA", own12},
+	{"TLS_RSA_WITH_AES_256_GCM_SHA384", "AES256-GCM-SHA384", own12},
+	{"TLS_RSA_WITH_AES_256_CBC_SHA256", "AES256-SHA256", own12},
+	{"TLS_RSA_WITH_AES_256_CBC_SHA", "AES256-SHA", own12},
+	{"TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256", "ECDHE-RSA-AES128-SHA256", own12},
+	{"TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", "ECDHE-RSA-AES128-SHA", own12},
+	{"TLS_DHE_RSA_WITH_AES_128_GCM_SHA256", "DHE-RSA-AES128-GCM-SHA256", own12},
+	{"TLS_DHE_RSA_WITH_AES_128_CBC_SHA256", "DHE-RSA-AES128-SHA256", own12},
+	{"TLS_DHE_RSA_WITH_AES_128_CBC_SHA", "DHE-RSA-AES128-SHA", own12},
+	{"TLS_RSA_WITH_AES_128_GCM_SHA256", "AES128-GCM-SHA256", own12},
+	{"TLS_RSA_WITH_AES_128_CBC_SHA256", "AES128-SHA256", own12},
+	{"TLS_RSA_WITH_AES_128_CBC_SHA", "AES128-SHA", own12},
 }, rabbitmqSuites...)
 
 // startSuitesGateway has a listener for each built-in policy, by its name.
@@ -135,7 +136,7 @@ func TestSuitesAccepted(t *testing.T) {
 
 func TestSuitesRefused(t *testing.T) {
 	g := startSuitesGateway(t)
-	chacha := suite{"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305", standard}
+	chacha := suite{"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305", own12}
 	refused := map[string][]suite{"rabbitmq": {chacha}, "activemq": {chacha}}
 	sixteen := activemqSuites[:len(activemqSuites)-len(rabbitmqSuites)]
 	refused["rabbitmq"] = append(refused["rabbitmq"], sixteen...)
@@ -223,7 +224,7 @@ func TestKeyExchangeAndSignature(t *testing.T) {
 		{"P-384 in TLS 1.2", "P-384", "rsa", "TLSv1.2", rabbitmqSuites[0], []string{"-tls1_2", "-groups", "P-384"}},
 		{"RSA only", "X25519", "rsa", "TLSv1.3", tls13[0], []string{"-groups", "X25519", "-sigalgs", "rsa_pss_rsae_sha256"}},
 		{"without name", "X25519", "ecdsa", "TLSv1.3", tls13[0], []string{"-groups", "X25519", "-noservername"}},
-		{"RSA key exchange", nil, "rsa", "TLSv1.2", suite{"TLS_RSA_WITH_AES_128_GCM_SHA256", "AES128-GCM-SHA256", standard}, []string{"-tls1_2", "-cipher", "AES128-GCM-SHA256"}},
+		{"RSA key exchange", nil, "rsa", "TLSv1.2", suite{"TLS_RSA_WITH_AES_128_GCM_SHA256", "AES128-GCM-SHA256", own12}, []string{"-tls1_2", "-cipher", "AES128-GCM-SHA256"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

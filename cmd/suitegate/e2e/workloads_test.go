@@ -98,7 +98,7 @@ func TestMessages(t *testing.T) {
 						"upstream": w.upstream,
 						"node":     c.Upstreams[w.upstream].Nodes[0],
 						"suite":    preferred(version),
-						"engine":   "crypto/tls",
+						"engine":   map[uint16]string{tls.VersionTLS12: own12, tls.VersionTLS13: own13}[version],
 						"resumed":  false,
 					})
 				})
