@@ -22,11 +22,7 @@ func keepAlive(config *net.ListenConfig) {
 				return err
 			}
 		}
-		var err error
-		if failed := socket.Control(func(fd uintptr) { err = setKeepAlive(int(fd), upstream.DefaultKeepAlive()) }); failed != nil {
-			return failed
-		}
-		return err
+		return withDescriptor(socket, func(fd int) error { return setKeepAlive(fd, upstream.DefaultKeepAlive()) })
 	}
 }
 

@@ -11,12 +11,8 @@ import (
 // reusable lets other processes of the same user bind the socket's address, too
 // (SO_REUSEPORT in socket(7)): all sockets of an address are a group, whose
 // members get the connections in turn.
-func reusable(_, _ string, socket syscall.RawConn) (err error) {
-	failed := socket.Control(func(fd uintptr) { err = reusePort(int(fd), true) })
-	if failed != nil {
-		return failed
-	}
-	return err
+func reusable(_, _ string, socket syscall.RawConn) error {
+	return withDescriptor(socket, func(fd int) error { return reusePort(fd, true) })
 }
 
 func reusePort(fd int, on bool) error {
@@ -51,7 +47,7 @@ func divert(l net.Listener) error {
 	})
 }
 
-func control(l net.Listener, do func(fd int) error) (err error) {
+func control(l net.Listener, do func(fd int) error) error {
 	socket, ok := l.(syscall.Conn)
 	if !ok {
 		return errNotShared
@@ -60,7 +56,11 @@ func control(l net.Listener, do func(fd int) error) (err error) {
 	if err != nil {
 		return err
 	}
-	if failed := raw.Control(func(fd uintptr) { err = do(int(fd)) }); failed != nil {
+	return withDescriptor(raw, do)
+}
+
+func withDescriptor(socket syscall.RawConn, do func(fd int) error) (err error) {
+	if failed := socket.Control(func(fd uintptr) { err = do(int(fd)) }); failed != nil {
 		return failed
 	}
 	return err

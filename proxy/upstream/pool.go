@@ -215,7 +215,11 @@ func (p *Pool) Dial(ctx context.Context, client netip.Addr) (*net.TCPConn, *Back
 		}
 		tried = append(tried, b)
 		began := time.Now()
-		conn, err := p.open(ctx, b, &settings, deadline)
+		until := began.Add(settings.connectTimeout())
+		if deadline.Before(until) {
+			until = deadline
+		}
+		conn, err := p.open(ctx, b, &settings, until)
 		if err == nil {
 			p.Metrics.Dialed(p.Name, b.Address, "ok")
 			p.reached(b)
@@ -245,14 +249,9 @@ func blames(err error, patient bool) bool {
 	return true
 }
 
-// open is how every connection to a node begins, a client's or a check's. It ends
-// at a deadline, zero for none, and when the node has had its time.
-func (p *Pool) open(ctx context.Context, b *Backend, settings *Settings, deadline time.Time) (net.Conn, error) {
-	patience := time.Now().Add(settings.connectTimeout())
-	if !deadline.IsZero() && deadline.Before(patience) {
-		patience = deadline
-	}
-	ctx, cancel := context.WithDeadline(ctx, patience)
+// open is how every connection to a node begins, a client's or a check's.
+func (p *Pool) open(ctx context.Context, b *Backend, settings *Settings, until time.Time) (net.Conn, error) {
+	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	if p.dial != nil {
 		return p.dial(ctx, b.Address)

@@ -71,7 +71,7 @@ func conversationOf(protocol Protocol) conversation {
 
 // probe checks a node, until ctx is done.
 func (p *Pool) probe(ctx context.Context, b *Backend, protocol Protocol, settings *Settings) error {
-	conn, err := p.open(ctx, b, settings, time.Time{})
+	conn, err := p.open(ctx, b, settings, time.Now().Add(settings.connectTimeout()))
 	if err != nil {
 		return err
 	}
