@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
-	"slices"
 
 	"github.com/suitegate/suitegate/proxy/tlsconn"
 )
@@ -40,11 +39,7 @@ func (e *Own) Name() string { return e.name }
 // Serves says whether the engine implements a cipher suite. In FIPS 140-3 mode it
 // serves none: package tlsconn is no part of the module.
 func (e *Own) Serves(suite uint16) bool {
-	suites := tlsconn.CipherSuites
-	if e.version == tls.VersionTLS13 {
-		suites = tlsconn.CipherSuites13
-	}
-	return !fips140.Enabled() && slices.Contains(suites(), suite)
+	return !fips140.Enabled() && tlsconn.Serves(e.version, suite)
 }
 
 // SetTicketKeys implements [Engine]. No engine resumes the sessions of another: those

@@ -141,18 +141,7 @@ func TestBadMessages(t *testing.T) {
 				if !ok {
 					want = tt.want[""]
 				}
-				switch want {
-				case 0:
-					if err != nil {
-						t.Fatal(err)
-					}
-				case waits:
-					if err := c.server.Handshake(); err != errWouldBlock {
-						t.Fatal(err)
-					}
-				default:
-					checkRefused(t, c, want)
-				}
+				checkOutcome(t, c, err, want)
 			})
 		}
 	}
@@ -160,6 +149,24 @@ func TestBadMessages(t *testing.T) {
 
 // waits stands for no alert: the server waits for more.
 const waits alert = 255
+
+// checkOutcome checks how a handshake has ended for the server: with an alert, with
+// none where want is 0, or not yet.
+func checkOutcome(t *testing.T, c *client, err error, want alert) {
+	t.Helper()
+	switch want {
+	case 0:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case waits:
+		if err := c.server.Handshake(); err != errWouldBlock {
+			t.Fatal(err)
+		}
+	default:
+		checkRefused(t, c, want)
+	}
+}
 
 // A message that is cut at any byte, with a header that says so, is not taken.
 // One whose header promises more is a handshake that ends with the connection.
@@ -461,7 +468,7 @@ func TestFloods(t *testing.T) {
 	})
 	t.Run("renegotiation", func(t *testing.T) {
 		c := open(t)
-		hello, err := marshalMessage(typeClientHello, c.hello.marshal)
+		hello, err := appendMessage(nil, typeClientHello, c.hello.marshal)
 		must(err)
 		for range maxRenegotiations {
 			// In records of one byte, for good measure.

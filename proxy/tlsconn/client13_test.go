@@ -6,7 +6,6 @@ import (
 	"crypto/ecdh"
 	"crypto/mlkem"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -77,16 +76,8 @@ func newClient13(t testing.TB, config *Config) *client13 {
 func (c *client13) marshalHello(b *cryptobyte.Builder) {
 	var hello cryptobyte.Builder
 	c.hello.marshal(&hello)
-	s := cryptobyte.String(hello.BytesOrPanic())
-	var start, list cryptobyte.String
-	var sessionID, suites, compressions cryptobyte.String
-	whole := s
-	if !s.Skip(2+randomLen) || !s.ReadUint8LengthPrefixed(&sessionID) || !s.ReadUint16LengthPrefixed(&suites) ||
-		!s.ReadUint8LengthPrefixed(&compressions) {
-		panic("hello is malformed")
-	}
-	start = whole[:len(whole)-len(s)]
-	if !s.Empty() && !s.ReadUint16LengthPrefixed(&list) {
+	start, list, ok := splitHello(hello.BytesOrPanic())
+	if !ok && len(c.hello.extensions) > 0 {
 		panic("hello is malformed")
 	}
 	b.AddBytes(start)
@@ -167,7 +158,7 @@ func (c *client13) binders() int {
 
 // sendHello sends ClientHello, with the binder of the last ticket.
 func (c *client13) sendHello() {
-	message, err := marshalMessage(typeClientHello, c.marshalHello)
+	message, err := appendMessage(nil, typeClientHello, c.marshalHello)
 	must(err)
 	if c.session != nil {
 		n := len(c.session.secret)
@@ -214,12 +205,7 @@ func (c *client13) handshake() error {
 // mustHandshake is handshake for tests that are about something else.
 func (c *client13) mustHandshake() {
 	c.t.Helper()
-	if err := c.handshake(); err != nil {
-		c.t.Fatal(err)
-	}
-	if !c.server.ConnectionState().HandshakeComplete {
-		c.t.Fatal("the server's handshake isn't complete")
-	}
+	c.mustBeComplete(c.handshake())
 }
 
 func (c *client13) sum() []byte {
@@ -465,13 +451,8 @@ func (c *client13) certificateVerify() {
 	if !slices.Contains(c.request, scheme) {
 		c.t.Fatalf("scheme %v is not among %v", scheme, c.request)
 	}
-	s, _ := schemeByID(scheme)
-	opts := crypto.SignerOpts(s.hash)
-	if s.kind == signPSS {
-		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: s.hash}
-	}
-	signature, err := crypto.SignMessage(c.certificate.PrivateKey.(crypto.Signer), rand.Reader, signed13(clientSignature, c.sum()), opts)
+	signature, err := sign(c.certificate.PrivateKey, scheme, signed13(clientSignature, c.sum()))
 	must(err)
-	m := certificateVerify13{scheme, signature}
+	m := certificateVerify{scheme, signature}
 	c.message(typeCertificateVerify, m.marshal)
 }

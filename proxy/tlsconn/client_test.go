@@ -192,7 +192,7 @@ func (c *client) write(recordType uint8, data []byte) {
 
 // message sends a handshake message.
 func (c *client) message(messageType uint8, add func(*cryptobyte.Builder)) {
-	message, err := marshalMessage(messageType, add)
+	message, err := appendMessage(nil, messageType, add)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -469,7 +469,12 @@ func (c *client) handshake() error {
 // mustHandshake is handshake for tests that are about something else.
 func (c *client) mustHandshake() {
 	c.t.Helper()
-	if err := c.handshake(); err != nil {
+	c.mustBeComplete(c.handshake())
+}
+
+func (c *client) mustBeComplete(err error) {
+	c.t.Helper()
+	if err != nil {
 		c.t.Fatal(err)
 	}
 	if !c.server.ConnectionState().HandshakeComplete {

@@ -218,7 +218,7 @@ func TestBadCertificateVerify(t *testing.T) {
 				m, err := parseCertificateVerify(body(bytes.Clone(r.data)))
 				must(err)
 				tt.change(&m)
-				changed, err := marshalMessage(typeCertificateVerify, m.marshal)
+				changed, err := appendMessage(nil, typeCertificateVerify, m.marshal)
 				must(err)
 				return []record{{recordHandshake, changed}}
 			}
@@ -304,7 +304,7 @@ func TestCertificateRequest(t *testing.T) {
 	if len(m.authorities) != 0 {
 		t.Errorf("%d authorities", len(m.authorities))
 	}
-	if _, err := marshalMessage(typeCertificateRequest, m.marshal); err != nil {
+	if _, err := appendMessage(nil, typeCertificateRequest, m.marshal); err != nil {
 		t.Error(err)
 	}
 }

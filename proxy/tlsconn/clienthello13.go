@@ -39,13 +39,24 @@ type keyShare struct {
 	data  []byte
 }
 
+// splitHello returns what of a ClientHello's body stands before its extensions, and
+// these.
+func splitHello(s cryptobyte.String) (start []byte, extensions cryptobyte.String, ok bool) {
+	rest := s
+	var sessionID, suites, compressions cryptobyte.String
+	ok = rest.Skip(2+randomLen) && rest.ReadUint8LengthPrefixed(&sessionID) && rest.ReadUint16LengthPrefixed(&suites) &&
+		rest.ReadUint8LengthPrefixed(&compressions)
+	start = s[:len(s)-len(rest)]
+	ok = ok && rest.ReadUint16LengthPrefixed(&extensions)
+	return start, extensions, ok
+}
+
 // parseHello13 parses what TLS 1.3 takes from the body of a ClientHello beyond what
 // parseClientHello has taken. The error is a fault.
 func parseHello13(s cryptobyte.String, hello *clientHello) (*hello13, error) {
 	m := new(hello13)
-	var skipped, extensions cryptobyte.String
-	if !s.Skip(2+randomLen) || !s.ReadUint8LengthPrefixed(&skipped) || !s.ReadUint16LengthPrefixed(&skipped) ||
-		!s.ReadUint8LengthPrefixed(&skipped) || !s.ReadUint16LengthPrefixed(&extensions) {
+	_, extensions, ok := splitHello(s)
+	if !ok {
 		return nil, errDecode("ClientHello")
 	}
 	for !extensions.Empty() {
@@ -131,14 +142,8 @@ func (m *hello13) checkShares(offered []tls.CurveID) error {
 // body must be one that parseClientHello takes.
 func repeated(s cryptobyte.String) []byte {
 	const extPadding, extEncryptedClientHello = 21, 0xfe0d // RFC 7685 §3, RFC 9849 §6.1.5
-	var sessionID, suites, compressions, list cryptobyte.String
-	start := s
-	s.Skip(2 + randomLen)
-	s.ReadUint8LengthPrefixed(&sessionID)
-	s.ReadUint16LengthPrefixed(&suites)
-	s.ReadUint8LengthPrefixed(&compressions)
-	same := bytes.Clone(start[:len(start)-len(s)])
-	s.ReadUint16LengthPrefixed(&list)
+	start, list, _ := splitHello(s)
+	same := bytes.Clone(start)
 	extensions := make(map[uint16]cryptobyte.String)
 	for !list.Empty() {
 		var extension uint16

@@ -132,18 +132,8 @@ func FuzzHandshake(f *testing.F) {
 	}
 	testPKI()
 	f.Fuzz(func(t *testing.T, kx uint8, changes []byte) {
-		n := uint8(0)
 		c := newStrangeClient(t, keyExchange(kx%3+1), 255, nil)
-		c.send = func(r record) []record {
-			records := []record{r}
-			for rest := changes; len(rest) >= 4; rest = rest[4:] {
-				if rest[0] == n {
-					records = change(records, rest[1], int(rest[2]), rest[3])
-				}
-			}
-			n++
-			return records
-		}
+		c.send = changing(changes)
 		_ = c.handshake() // what the server says is what matters
 		_, err := c.server.Read(make([]byte, 100))
 		if err != nil && !isTemporary(err) {
@@ -200,7 +190,6 @@ func FuzzHandshake13(f *testing.F) {
 	first := newStrangeClient13(f, 255, nil)
 	first.mustHandshake()
 	f.Fuzz(func(t *testing.T, variant uint8, changes []byte) {
-		n := uint8(0)
 		c := newStrangeClient13(t, 255, nil)
 		c.server.config.Tickets = first.server.config.Tickets
 		if variant&1 != 0 {
@@ -210,16 +199,7 @@ func FuzzHandshake13(f *testing.F) {
 			c.shares = []tls.CurveID{tls.CurveP256}
 		}
 		c.earlyData = variant&4 != 0
-		c.send = func(r record) []record {
-			records := []record{r}
-			for rest := changes; len(rest) >= 4; rest = rest[4:] {
-				if rest[0] == n {
-					records = change(records, rest[1], int(rest[2]), rest[3])
-				}
-			}
-			n++
-			return records
-		}
+		c.send = changing(changes)
 		_ = c.handshake() // what the server says is what matters
 		_, err := c.server.Read(make([]byte, 100))
 		checkFuzzed13(t, c, err)
@@ -268,6 +248,21 @@ func FuzzServer13(f *testing.F) {
 			t.Fatal("something is held after the end")
 		}
 	})
+}
+
+// changing returns a send that makes changes, four bytes each.
+func changing(changes []byte) func(record) []record {
+	n := uint8(0)
+	return func(r record) []record {
+		records := []record{r}
+		for rest := changes; len(rest) >= 4; rest = rest[4:] {
+			if rest[0] == n {
+				records = change(records, rest[1], int(rest[2]), rest[3])
+			}
+		}
+		n++
+		return records
+	}
 }
 
 // change does one thing to the last of some records.

@@ -29,10 +29,6 @@ import (
 //	          NewSessionTicket*
 //	           ChangeCipherSpec
 //	<--                Finished
-//
-// Every step reads one message, or record, and then acts without waiting for
-// anything. A step that fails for want of bytes has done nothing yet, and is
-// taken again; what it sends is queued and goes out before the next read.
 type handshake struct {
 	conn *Conn
 	next step // nil at the end
@@ -50,9 +46,6 @@ type handshake struct {
 	room        [firstRead]byte
 }
 
-// A step returns the one that follows, nil at the end.
-type step func(*handshake) (step, error)
-
 func newHandshake(c *Conn) *handshake {
 	hs := &handshake{conn: c, next: (*handshake).readClientHello}
 	c.in.reader.room = &hs.room
@@ -60,22 +53,13 @@ func newHandshake(c *Conn) *handshake {
 }
 
 // run takes steps to the end of the handshake.
-func (hs *handshake) run() error {
-	for hs.next != nil {
-		next, err := hs.next(hs)
-		if err != nil {
-			return err
-		}
-		hs.next = next
-	}
-	return nil
-}
+func (hs *handshake) run() error { return takeSteps(hs, &hs.next) }
 
 // readClientHello reads ClientHello (RFC 5246 §7.4.1.2), decides, and answers
 // with the first flight of a full or abbreviated handshake.
 func (hs *handshake) readClientHello() (step, error) {
 	c := hs.conn
-	message, err := hs.read(typeClientHello)
+	message, err := hs.conn.readMessage(typeClientHello)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +193,7 @@ func (hs *handshake) sendKeyExchange() (err error) {
 // empty, once it was asked for (RFC 5246 §7.4.6).
 func (hs *handshake) readCertificate() (step, error) {
 	c := hs.conn
-	message, err := hs.read(typeCertificate)
+	message, err := hs.conn.readMessage(typeCertificate)
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +213,7 @@ func (hs *handshake) readCertificate() (step, error) {
 // the master secret (§8.1; RFC 7627 §4).
 func (hs *handshake) readClientKeyExchange() (step, error) {
 	c := hs.conn
-	message, err := hs.read(typeClientKeyExchange)
+	message, err := hs.conn.readMessage(typeClientKeyExchange)
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +239,7 @@ func (hs *handshake) readClientKeyExchange() (step, error) {
 // readCertificateVerify reads CertificateVerify, a signature of all messages so
 // far (RFC 5246 §7.4.8).
 func (hs *handshake) readCertificateVerify() (step, error) {
-	message, err := hs.read(typeCertificateVerify)
+	message, err := hs.conn.readMessage(typeCertificateVerify)
 	if err != nil {
 		return nil, err
 	}
@@ -294,17 +278,10 @@ func (c *Conn) verifyConnection() error {
 	return nil
 }
 
-// readChangeCipherSpec reads ChangeCipherSpec (RFC 5246 §7.1): what the client
-// sends from now on is protected.
 func (hs *handshake) readChangeCipherSpec() (step, error) {
-	c := hs.conn
-	if err := c.out.flush(c.below); err != nil {
+	if err := hs.conn.readChangeCipherSpec(hs.suite, hs.keys.clientMAC, hs.keys.clientKey, hs.keys.clientIV); err != nil {
 		return nil, err
 	}
-	if err := c.in.changeCipherSpec(c.below); err != nil {
-		return nil, err
-	}
-	c.in.half.setCipher(hs.suite, c.etm, hs.keys.clientMAC, hs.keys.clientKey, hs.keys.clientIV, false)
 	return (*handshake).readFinished, nil
 }
 
@@ -312,7 +289,7 @@ func (hs *handshake) readChangeCipherSpec() (step, error) {
 // our last flight if it is our turn.
 func (hs *handshake) readFinished() (step, error) {
 	c := hs.conn
-	message, err := hs.read(typeFinished)
+	message, err := hs.conn.readMessage(typeFinished)
 	if err != nil {
 		return nil, err
 	}
@@ -347,8 +324,7 @@ func (hs *handshake) sendFinished() error {
 			return err
 		}
 	}
-	c.out.queue(recordChangeCipherSpec, []byte{1})
-	c.out.setCipher(hs.suite, c.etm, hs.keys.serverMAC, hs.keys.serverKey, hs.keys.serverIV)
+	c.sendChangeCipherSpec(hs.suite, hs.keys.serverMAC, hs.keys.serverKey, hs.keys.serverIV)
 	m := finished(finishedSum(hs.suite.hash, c.session.masterSecret, labelServerFinished, hs.transcript.sum()))
 	if c.resumed {
 		hs.first(m)
@@ -379,24 +355,9 @@ func (hs *handshake) flush() (step, error) { return nil, hs.conn.out.flush(hs.co
 // 5929 §3.1).
 func (hs *handshake) first(m finished) { hs.conn.tlsUnique, hs.conn.haveUnique = m, true }
 
-// read writes what is queued, and reads the next message.
-func (hs *handshake) read(messageType uint8) ([]byte, error) {
-	c := hs.conn
-	if err := c.out.flush(c.below); err != nil {
-		return nil, err
-	}
-	return c.in.message(c.below, messageType)
-}
-
 // send queues a message.
 func (hs *handshake) send(messageType uint8, m interface{ marshal(*cryptobyte.Builder) }) error {
-	message, err := marshalMessage(messageType, m.marshal)
-	if err != nil {
-		return refuse(alertInternalError, "message of type %d: %w", messageType, err)
-	}
-	hs.transcript.add(message)
-	hs.conn.out.queue(recordHandshake, message)
-	return nil
+	return hs.conn.sendMessage(&hs.transcript, messageType, m.marshal)
 }
 
 // A transcript is all handshake messages, in order: as a hash, and in full

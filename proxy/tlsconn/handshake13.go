@@ -46,8 +46,7 @@ type handshake13 struct {
 
 	hello       *clientHello
 	offer       *hello13
-	retried     bool
-	first       []byte // what the second ClientHello must repeat
+	first       []byte // what the second ClientHello must repeat; nil without HelloRetryRequest
 	protocol    string // by ALPN
 	certificate *tls.Certificate
 	suite       *suite13
@@ -66,9 +65,6 @@ type handshake13 struct {
 	room                       [firstRead]byte
 }
 
-// A step13 returns the one that follows, nil at the end.
-type step13 func(*handshake13) (step13, error)
-
 func newHandshake13(c *Conn) *handshake13 {
 	hs := &handshake13{conn: c, next: (*handshake13).readClientHello}
 	c.in.reader.room = &hs.room
@@ -76,16 +72,7 @@ func newHandshake13(c *Conn) *handshake13 {
 }
 
 // run takes steps to the end of the handshake.
-func (hs *handshake13) run() error {
-	for hs.next != nil {
-		next, err := hs.next(hs)
-		if err != nil {
-			return err
-		}
-		hs.next = next
-	}
-	return nil
-}
+func (hs *handshake13) run() error { return takeSteps(hs, &hs.next) }
 
 // readClientHello reads ClientHello (RFC 8446 §4.1.2), decides, and answers it.
 func (hs *handshake13) readClientHello() (step13, error) {
@@ -98,7 +85,7 @@ func (hs *handshake13) readClientHello() (step13, error) {
 	if err := hs.negotiate(); err != nil {
 		return nil, err
 	}
-	c.in.versioned, c.in.lenient = true, true
+	c.in.lenient = true
 	hs.transcript, hs.deriver = hs.suite.hash.New(), newDeriver(hs.suite.hash)
 	if share := hs.offer.share(hs.group); share != nil {
 		return hs.answer(message, share)
@@ -142,7 +129,7 @@ func (hs *handshake13) retry(message []byte) (step13, error) {
 	hs.queue()
 	hs.changeCipherSpec()
 	hs.skipEarlyData()
-	hs.retried, hs.first = true, repeated(body(message))
+	hs.first = repeated(body(message))
 	return (*handshake13).readSecondHello, nil
 }
 
@@ -189,7 +176,7 @@ func (hs *handshake13) answer(hello, share []byte) (step13, error) {
 		return nil, err
 	}
 	hs.queue()
-	if !hs.retried {
+	if hs.first == nil {
 		hs.changeCipherSpec()
 		hs.skipEarlyData()
 	}
@@ -248,7 +235,7 @@ func (hs *handshake13) sendParameters() error {
 	if err != nil {
 		return refuse(alertInternalError, "CertificateVerify: %w", err)
 	}
-	return hs.send(typeCertificateVerify, &certificateVerify13{hs.scheme, signature})
+	return hs.send(typeCertificateVerify, &certificateVerify{hs.scheme, signature})
 }
 
 // sendFinished ends our flight, and computes the secrets of what follows.
@@ -269,9 +256,9 @@ func (hs *handshake13) sendFinished() error {
 	}
 	// The client's Finished can be nothing else, or the handshake fails.
 	hs.expected = hs.verifyData(hs.clientSecret, sum)
-	finished, err := marshalMessage(typeFinished, finished13(hs.expected).marshal)
+	finished, err := appendMessage(nil, typeFinished, finished13(hs.expected).marshal)
 	if err != nil {
-		return refuse(alertInternalError, "Finished: %w", err)
+		return err
 	}
 	hs.transcript.Write(finished)
 	return hs.sendTicket()
@@ -297,10 +284,10 @@ func (hs *handshake13) sendTicket() error {
 	}
 	left := c.config.ticketLifetime() - c.config.time().Sub(c.session.created)
 	m.lifetime = uint32(min(max(left, time.Second), maxTicketLifetime) / time.Second)
-	m.ageAdd = randomUint32()
-	message, err := marshalMessage(typeNewSessionTicket, m.marshal)
+	rand.Read(m.ageAdd[:]) // never fails
+	message, err := appendMessage(nil, typeNewSessionTicket, m.marshal)
 	if err != nil {
-		return refuse(alertInternalError, "NewSessionTicket: %w", err)
+		return err
 	}
 	c.out.queue(recordHandshake, message)
 	return nil
@@ -310,7 +297,7 @@ func (hs *handshake13) sendTicket() error {
 // (RFC 8446 §4.4.2).
 func (hs *handshake13) readCertificate() (step13, error) {
 	c := hs.conn
-	message, err := hs.read(typeCertificate)
+	message, err := hs.conn.readMessage(typeCertificate)
 	if err != nil {
 		return nil, err
 	}
@@ -330,7 +317,7 @@ func (hs *handshake13) readCertificate() (step13, error) {
 
 // readCertificateVerify reads the client's CertificateVerify (RFC 8446 §4.4.3).
 func (hs *handshake13) readCertificateVerify() (step13, error) {
-	message, err := hs.read(typeCertificateVerify)
+	message, err := hs.conn.readMessage(typeCertificateVerify)
 	if err != nil {
 		return nil, err
 	}
@@ -388,19 +375,10 @@ func (hs *handshake13) readFinished() (step13, error) {
 // flush is the end of a handshake whose client has shown certificates.
 func (hs *handshake13) flush() (step13, error) { return nil, hs.conn.out.flush(hs.conn.below) }
 
-// read writes what is queued, and reads the next message.
-func (hs *handshake13) read(messageType uint8) ([]byte, error) {
-	c := hs.conn
-	if err := c.out.flush(c.below); err != nil {
-		return nil, err
-	}
-	return c.in.message(c.below, messageType)
-}
-
 // readLast is read for a message behind which keys change, or it is our turn: it
 // has to be the last of its record (RFC 8446 §5.1).
 func (hs *handshake13) readLast(messageType uint8) ([]byte, error) {
-	message, err := hs.read(messageType)
+	message, err := hs.conn.readMessage(messageType)
 	if err == nil && hs.conn.in.moreMessages() {
 		return nil, refuse(alertUnexpectedMessage, "more handshake bytes behind a message of type %d", messageType)
 	}
@@ -410,12 +388,9 @@ func (hs *handshake13) readLast(messageType uint8) ([]byte, error) {
 // send adds a message to the flight, to be queued with others in one record.
 func (hs *handshake13) send(messageType uint8, m interface{ marshal(*cryptobyte.Builder) }) error {
 	start := len(hs.flight)
-	b := cryptobyte.NewBuilder(hs.flight)
-	b.AddUint8(messageType)
-	b.AddUint24LengthPrefixed(m.marshal)
-	flight, err := b.Bytes()
+	flight, err := appendMessage(hs.flight, messageType, m.marshal)
 	if err != nil {
-		return refuse(alertInternalError, "message of type %d: %w", messageType, err)
+		return err
 	}
 	hs.flight = flight
 	hs.transcript.Write(flight[start:])

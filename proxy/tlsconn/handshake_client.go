@@ -30,24 +30,12 @@ type clientHandshake struct {
 	transcript transcript
 }
 
-// A clientStep returns the one that follows, nil at the end.
-type clientStep func(*clientHandshake) (clientStep, error)
-
 func newClientHandshake(c *Conn) *clientHandshake {
 	return &clientHandshake{conn: c, config: c.clientConfig, next: (*clientHandshake).sendHello}
 }
 
 // run takes steps to the end of the handshake.
-func (hs *clientHandshake) run() error {
-	for hs.next != nil {
-		next, err := hs.next(hs)
-		if err != nil {
-			return err
-		}
-		hs.next = next
-	}
-	return nil
-}
+func (hs *clientHandshake) run() error { return takeSteps(hs, &hs.next) }
 
 // sendHello queues ClientHello (RFC 5246 §7.4.1.2).
 func (hs *clientHandshake) sendHello() (clientStep, error) {
@@ -65,7 +53,7 @@ func (hs *clientHandshake) sendHello() (clientStep, error) {
 		return nil, errors.New("tlsconn: a client needs a suite")
 	}
 	var err error
-	if hs.first, err = marshalMessage(typeClientHello, hs.hello.marshal); err != nil {
+	if hs.first, err = appendMessage(nil, typeClientHello, hs.hello.marshal); err != nil {
 		return nil, err
 	}
 	hs.conn.out.queue(recordHandshake, hs.first)
@@ -75,7 +63,7 @@ func (hs *clientHandshake) sendHello() (clientStep, error) {
 // readServerHello reads ServerHello (RFC 5246 §7.4.1.3).
 func (hs *clientHandshake) readServerHello() (clientStep, error) {
 	c := hs.conn
-	message, err := hs.read(typeServerHello)
+	message, err := hs.conn.readMessage(typeServerHello)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +124,7 @@ func (hs *clientHandshake) judgeReply() error {
 
 // readCertificate reads the server's Certificate.
 func (hs *clientHandshake) readCertificate() (clientStep, error) {
-	message, err := hs.read(typeCertificate)
+	message, err := hs.conn.readMessage(typeCertificate)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +150,7 @@ func (hs *clientHandshake) readCertificate() (clientStep, error) {
 // readKeyExchange reads ServerKeyExchange, which is signed over both randoms and
 // the parameters (RFC 5246 §7.4.3).
 func (hs *clientHandshake) readKeyExchange() (clientStep, error) {
-	message, err := hs.read(typeServerKeyExchange)
+	message, err := hs.conn.readMessage(typeServerKeyExchange)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +178,7 @@ func (hs *clientHandshake) readHelloDone() (clientStep, error) {
 		return nil, err
 	}
 	if messageType == typeCertificateRequest && hs.request == nil {
-		message, err := hs.read(typeCertificateRequest)
+		message, err := hs.conn.readMessage(typeCertificateRequest)
 		if err != nil {
 			return nil, err
 		}
@@ -202,7 +190,7 @@ func (hs *clientHandshake) readHelloDone() (clientStep, error) {
 		hs.transcript.add(message)
 		return (*clientHandshake).readHelloDone, nil
 	}
-	message, err := hs.read(typeServerHelloDone)
+	message, err := hs.conn.readMessage(typeServerHelloDone)
 	if err != nil {
 		return nil, err
 	}
@@ -285,8 +273,7 @@ func (m *certificateRequest) schemeFor(key crypto.PrivateKey) (tls.SignatureSche
 // sendFinished queues ChangeCipherSpec and Finished.
 func (hs *clientHandshake) sendFinished() error {
 	c := hs.conn
-	c.out.queue(recordChangeCipherSpec, []byte{1})
-	c.out.setCipher(hs.suite, c.etm, hs.keys.clientMAC, hs.keys.clientKey, hs.keys.clientIV)
+	c.sendChangeCipherSpec(hs.suite, hs.keys.clientMAC, hs.keys.clientKey, hs.keys.clientIV)
 	m := finished(finishedSum(hs.suite.hash, c.session.masterSecret, labelClientFinished, hs.transcript.sum()))
 	if !c.resumed {
 		c.tlsUnique, c.haveUnique = m, true
@@ -305,7 +292,7 @@ func (hs *clientHandshake) awaitFinished() clientStep {
 // readTicket reads NewSessionTicket, which was announced (RFC 5077 §3.3); an
 // empty one takes the announcement back.
 func (hs *clientHandshake) readTicket() (clientStep, error) {
-	message, err := hs.read(typeNewSessionTicket)
+	message, err := hs.conn.readMessage(typeNewSessionTicket)
 	if err != nil {
 		return nil, err
 	}
@@ -321,21 +308,16 @@ func (hs *clientHandshake) readTicket() (clientStep, error) {
 }
 
 func (hs *clientHandshake) readChangeCipherSpec() (clientStep, error) {
-	c := hs.conn
-	if err := c.out.flush(c.below); err != nil {
+	if err := hs.conn.readChangeCipherSpec(hs.suite, hs.keys.serverMAC, hs.keys.serverKey, hs.keys.serverIV); err != nil {
 		return nil, err
 	}
-	if err := c.in.changeCipherSpec(c.below); err != nil {
-		return nil, err
-	}
-	c.in.half.setCipher(hs.suite, c.etm, hs.keys.serverMAC, hs.keys.serverKey, hs.keys.serverIV, false)
 	return (*clientHandshake).readFinished, nil
 }
 
 // readFinished reads the server's Finished, and sends ours if it resumes.
 func (hs *clientHandshake) readFinished() (clientStep, error) {
 	c := hs.conn
-	message, err := hs.read(typeFinished)
+	message, err := hs.conn.readMessage(typeFinished)
 	if err != nil {
 		return nil, err
 	}
@@ -369,21 +351,7 @@ func (hs *clientHandshake) peek() (uint8, error) {
 	return hs.conn.in.peek(hs.conn.below)
 }
 
-// read writes what is queued, and reads the next message.
-func (hs *clientHandshake) read(messageType uint8) ([]byte, error) {
-	if err := hs.conn.out.flush(hs.conn.below); err != nil {
-		return nil, err
-	}
-	return hs.conn.in.message(hs.conn.below, messageType)
-}
-
 // send queues a message.
 func (hs *clientHandshake) send(messageType uint8, add func(*cryptobyte.Builder)) error {
-	message, err := marshalMessage(messageType, add)
-	if err != nil {
-		return refuse(alertInternalError, "message of type %d: %w", messageType, err)
-	}
-	hs.transcript.add(message)
-	hs.conn.out.queue(recordHandshake, message)
-	return nil
+	return hs.conn.sendMessage(&hs.transcript, messageType, add)
 }

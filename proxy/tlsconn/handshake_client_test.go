@@ -289,7 +289,7 @@ func (c *changingConn) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	c.change(&reply)
-	message, err := marshalMessage(typeServerHello, reply.marshal)
+	message, err := appendMessage(nil, typeServerHello, reply.marshal)
 	if err != nil {
 		return 0, err
 	}

@@ -2,9 +2,9 @@ package tlsconn
 
 import (
 	"crypto"
+	"crypto/hkdf"
 	"fmt"
 	"hash"
-	"slices"
 )
 
 // A deriver is HMAC (RFC 2104) and what TLS 1.3 builds on it (RFC 8446 §7.1), for
@@ -129,10 +129,5 @@ func exportKeyingMaterial13(hash crypto.Hash, exporterSecret []byte, label strin
 	d.hash.Reset()
 	d.hash.Write(context)
 	info := appendLabel(nil, "exporter", d.hash.Sum(nil), length)
-	var out, last []byte
-	for round := byte(1); len(out) < length; round++ {
-		last = d.mac(secret, slices.Concat(last, info, []byte{round}))
-		out = append(out, last...)
-	}
-	return out[:length], nil
+	return hkdf.Expand(hash.New, secret, string(info), length)
 }

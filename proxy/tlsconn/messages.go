@@ -34,12 +34,16 @@ func body(message []byte) cryptobyte.String {
 	return cryptobyte.String(message[messageHeaderLen:])
 }
 
-// marshalMessage puts a header before the body that add writes.
-func marshalMessage(messageType uint8, add func(*cryptobyte.Builder)) ([]byte, error) {
-	var b cryptobyte.Builder
+// appendMessage appends a message, whose body add writes. The error is a fault.
+func appendMessage(dst []byte, messageType uint8, add func(*cryptobyte.Builder)) ([]byte, error) {
+	b := cryptobyte.NewBuilder(dst)
 	b.AddUint8(messageType)
 	b.AddUint24LengthPrefixed(add)
-	return b.Bytes()
+	message, err := b.Bytes()
+	if err != nil {
+		return nil, refuse(alertInternalError, "message of type %d: %w", messageType, err)
+	}
+	return message, nil
 }
 
 // errDecode is for a message whose lengths don't fit.
@@ -177,14 +181,15 @@ func (m *certificateRequest) allows(scheme tls.SignatureScheme) bool {
 func (m *certificateRequest) marshal(b *cryptobyte.Builder) {
 	const rsaSign, ecdsaSign = 1, 64 // Ed25519 goes by the latter (RFC 8422 §5.5)
 	b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte{rsaSign, ecdsaSign}) })
+	addUint16s(b, m.schemes)
+	addVectors16(b, m.authorities)
+}
+
+// addVectors16 writes a list of vectors, each with its length before it.
+func addVectors16(b *cryptobyte.Builder, list [][]byte) {
 	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-		for _, scheme := range m.schemes {
-			b.AddUint16(uint16(scheme))
-		}
-	})
-	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-		for _, name := range m.authorities {
-			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(name) })
+		for _, v := range list {
+			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(v) })
 		}
 	})
 }
@@ -206,7 +211,8 @@ func (m *newSessionTicket) marshal(b *cryptobyte.Builder) {
 	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(m.ticket) })
 }
 
-// certificateVerify is the CertificateVerify message (RFC 5246 §7.4.8).
+// certificateVerify is the CertificateVerify message (RFC 5246 §7.4.8, RFC 8446
+// §4.4.3).
 type certificateVerify struct {
 	scheme    tls.SignatureScheme
 	signature []byte

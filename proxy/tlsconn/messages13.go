@@ -85,13 +85,7 @@ func protocolList(protocol string) func(*cryptobyte.Builder) {
 
 // timestampList is SignedCertificateTimestampList (RFC 6962 §3.3).
 func timestampList(timestamps [][]byte) func(*cryptobyte.Builder) {
-	return func(b *cryptobyte.Builder) {
-		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-			for _, sct := range timestamps {
-				b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(sct) })
-			}
-		})
-	}
+	return func(b *cryptobyte.Builder) { addVectors16(b, timestamps) }
 }
 
 // certificateRequest13 is the CertificateRequest message of TLS 1.3 (RFC 8446
@@ -102,23 +96,10 @@ type certificateRequest13 certificateRequest
 func (m *certificateRequest13) marshal(b *cryptobyte.Builder) {
 	b.AddUint8(0) // certificate_request_context, which is for later requests
 	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-		putExtension(b, extSignatureAlgorithms, func(b *cryptobyte.Builder) {
-			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-				for _, scheme := range m.schemes {
-					b.AddUint16(uint16(scheme))
-				}
-			})
-		})
-		if len(m.authorities) == 0 {
-			return
+		putExtension(b, extSignatureAlgorithms, func(b *cryptobyte.Builder) { addUint16s(b, m.schemes) })
+		if len(m.authorities) > 0 {
+			putExtension(b, extCertificateAuthorities, func(b *cryptobyte.Builder) { addVectors16(b, m.authorities) })
 		}
-		putExtension(b, extCertificateAuthorities, func(b *cryptobyte.Builder) {
-			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-				for _, name := range m.authorities {
-					b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(name) })
-				}
-			})
-		})
 	})
 }
 
@@ -178,7 +159,7 @@ func parseCertificates13(s cryptobyte.String) (certificates, error) {
 // §4.6.1), of which a connection has one.
 type newSessionTicket13 struct {
 	lifetime uint32 // seconds
-	ageAdd   uint32
+	ageAdd   [4]byte
 	ticket   []byte
 }
 
@@ -187,18 +168,10 @@ const ticketNonce = "\x00"
 
 func (m *newSessionTicket13) marshal(b *cryptobyte.Builder) {
 	b.AddUint32(m.lifetime)
-	b.AddUint32(m.ageAdd)
+	b.AddBytes(m.ageAdd[:])
 	b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(ticketNonce)) })
 	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(m.ticket) })
 	b.AddUint16(0) // no extensions, and so no early data
-}
-
-// certificateVerify13 is our CertificateVerify message (RFC 8446 §4.4.3).
-type certificateVerify13 certificateVerify
-
-func (m *certificateVerify13) marshal(b *cryptobyte.Builder) {
-	b.AddUint16(uint16(m.scheme))
-	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(m.signature) })
 }
 
 // finished13 is the Finished message of TLS 1.3 (RFC 8446 §4.4.4).

@@ -128,7 +128,7 @@ func TestMessageRoundTrips(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			for range 200 {
 				want := tt.generate()
-				message, err := marshalMessage(99, want.marshal)
+				message, err := appendMessage(nil, 99, want.marshal)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -185,7 +185,7 @@ func endsBeforeExtensions(hello []byte, n int) bool {
 }
 
 func mustMarshal(add func(*cryptobyte.Builder)) []byte {
-	message, err := marshalMessage(0, add)
+	message, err := appendMessage(nil, 0, add)
 	if err != nil {
 		panic(err)
 	}

@@ -1,9 +1,7 @@
 package tlsconn
 
 import (
-	"crypto/rand"
 	"crypto/subtle"
-	"encoding/binary"
 	"slices"
 	"time"
 )
@@ -142,12 +140,6 @@ func (hs *handshake13) openTicket(ticket []byte) *session {
 // context13 is what tickets of TLS 1.3 are bound to: not to what those of TLS 1.2
 // are, whose keys may be the same.
 func (c *Config) context13() string { return "TLS 1.3 " + c.SessionContext }
-
-func randomUint32() uint32 {
-	var b [4]byte
-	rand.Read(b[:]) // never fails
-	return binary.BigEndian.Uint32(b[:])
-}
 
 // The contexts of signatures (RFC 8446 §4.4.3).
 const (

@@ -1,6 +1,9 @@
 package tlsconn
 
-import "crypto"
+import (
+	"crypto"
+	"crypto/tls"
+)
 
 // keyExchange is how a cipher suite agrees on the premaster secret.
 type keyExchange uint8
@@ -83,6 +86,14 @@ func suiteByID(id uint16) *cipherSuite {
 		}
 	}
 	return nil
+}
+
+// Serves says whether this package has a suite of a version, TLS 1.2 or TLS 1.3.
+func Serves(version, suite uint16) bool {
+	if version == tls.VersionTLS13 {
+		return suite13ByID(suite) != nil
+	}
+	return suiteByID(suite) != nil
 }
 
 // CipherSuites returns the identifiers of the TLS 1.2 suites that this package

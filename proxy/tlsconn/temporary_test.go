@@ -38,7 +38,7 @@ func stutteringSession(t *testing.T, c *client) {
 	stutteringData(t, c)
 
 	// Renegotiation is refused at some time.
-	hello, err := marshalMessage(typeClientHello, c.hello.marshal)
+	hello, err := appendMessage(nil, typeClientHello, c.hello.marshal)
 	must(err)
 	c.write(recordHandshake, hello)
 	for c.conn.toServer.Len() > 0 {
