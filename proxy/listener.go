@@ -42,7 +42,7 @@ func (s *Server) listen(r *route, open opener) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{server: s, socket: socket, relay: relay.Relay{Poller: &s.poller}, settingUp: make(map[*connection]struct{})}
+	l := &listener{server: s, socket: socket, relay: relay.Relay{Poller: &s.poller, Carried: s.gate.Spare.Carried}, settingUp: make(map[*connection]struct{})}
 	l.running, l.cut = context.WithCancel(context.Background())
 	l.route.Store(r)
 	return l, nil

@@ -64,6 +64,11 @@ type Server struct {
 	// takes: its admin socket is replaced. Default: false.
 	Replacing bool
 
+	// SpareProcessor has the Go runtime use one processor more than before, or
+	// gives it back: see [limits.Spare]. Default: there is none to be had, and
+	// handshakes leave one of GOMAXPROCS free.
+	SpareProcessor func(needed bool)
+
 	gate      limits.Gate  // to the processor, for the handshakes of all listeners
 	poller    relay.Poller // of the connections of all listeners
 	lingering atomic.Int64 // refused connections that wait for their alert to arrive
@@ -246,6 +251,7 @@ func (s *Server) swap(next *generation, fresh map[string]*listener) {
 	if previous == nil {
 		s.begun = s.loaded
 		s.poller.Open()
+		s.gate.Spare.Use = s.SpareProcessor
 		s.Metrics.Built(s.Version)
 		s.Metrics.ServeReady(func() bool { return s.ready() == nil })
 		s.Metrics.ServeDegraded(func() bool { return len(s.degraded()) > 0 })

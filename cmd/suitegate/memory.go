@@ -17,8 +17,10 @@ const (
 
 	// Between these the share is kept. Collecting costs as much as there is to
 	// look through: with less than the least, a gateway with very many connections
-	// would do little else while clients connect.
-	leastSlack, mostSlack = 50, 800 // percent of what lives
+	// would do little else while clients connect. More than the most would save
+	// less than it costs to have memory that is in no cache, and after every quiet
+	// time is the system's to give again.
+	leastSlack, mostSlack = 50, 200 // percent of what there is to look through
 
 	memoryInterval = time.Second
 
@@ -45,10 +47,14 @@ func keepLight() (stop func()) {
 		ticker := time.NewTicker(memoryInterval)
 		defer ticker.Stop()
 		k := keeper{percent: 100}
-		sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+		sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
 		for {
 			metrics.Read(sample)
-			percent, release := k.look(sample[0].Value.Uint64(), sample[1].Value.Uint64())
+			var scanned uint64
+			for _, part := range sample[1:] {
+				scanned += part.Value.Uint64()
+			}
+			percent, release := k.look(scanned, sample[0].Value.Uint64())
 			if percent != 0 {
 				debug.SetGCPercent(percent)
 			}
@@ -76,11 +82,12 @@ type keeper struct {
 	quiet     int    // looks since when nothing much was allocated
 }
 
-// look is told how many bytes live, and how many were ever allocated. It returns
-// another percentage, or 0, and whether to give memory back.
-func (k *keeper) look(live, allocated uint64) (percent int, release bool) {
+// look is told how many bytes there are to look through, as of the last collection,
+// and how many were ever allocated. It returns another percentage, or 0, and whether
+// to give memory back.
+func (k *keeper) look(scanned, allocated uint64) (percent int, release bool) {
 	// Changing it stops the program for a moment.
-	if next := slackFor(live); next*5 < k.percent*4 || next*4 > k.percent*5 {
+	if next := slackFor(scanned); next*5 < k.percent*4 || next*4 > k.percent*5 {
 		k.percent, percent = next, next
 	}
 	k.quiet++
@@ -95,10 +102,10 @@ func (k *keeper) look(live, allocated uint64) (percent int, release bool) {
 	return percent, true
 }
 
-// slackFor is the share for so many bytes that live.
-func slackFor(live uint64) (percent int) {
-	if live == 0 {
+// slackFor is the share for so many bytes to look through.
+func slackFor(scanned uint64) (percent int) {
+	if scanned == 0 {
 		return mostSlack
 	}
-	return int(min(max(100*slackBytes/live, leastSlack), mostSlack))
+	return int(min(max(100*slackBytes/scanned, leastSlack), mostSlack))
 }

@@ -5,16 +5,18 @@ import (
 	"runtime"
 )
 
-// addProcessor gives the Go runtime one processor more than it would have by
-// itself, unless the environment variable GOMAXPROCS says how many.
-//
-// Handshakes leave one of them free, so that established connections are not
-// kept waiting (see proxy/limits.Gate). With this one the handshakes have as many
-// as the machine has, and the kernel, which does not let one thread wait for
-// another to finish, shares them out: on two processors a third of the handshakes
-// a second would be lost otherwise. What is carried costs the same.
-func addProcessor() {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+// spareProcessor has the Go runtime use one processor more than it would by
+// itself, or gives that back. It is nil if the environment variable GOMAXPROCS,
+// Go's own, says how many there are.
+func spareProcessor() func(needed bool) {
+	if os.Getenv("GOMAXPROCS") != "" {
+		return nil
+	}
+	return func(needed bool) {
+		if needed {
+			runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+		} else {
+			runtime.SetDefaultGOMAXPROCS() // which follows the system's limits again
+		}
 	}
 }

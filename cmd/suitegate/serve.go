@@ -25,7 +25,6 @@ type serveCommand struct {
 
 func (s *serveCommand) Run(out *console) error {
 	relaxTimers()
-	addProcessor()
 	defer keepLight()()
 	// From here on no signal kills the process: one that comes while the
 	// gateway starts waits until it has.
@@ -49,7 +48,7 @@ func (s *serveCommand) Run(out *console) error {
 	sink, log, level := newSinkLogger(out.stderr, cfg.Log, counts)
 	defer closeSink(sink)
 	g := &gateway{
-		server:  &proxy.Server{Log: log, Metrics: counts, Version: buildVersion()},
+		server:  &proxy.Server{Log: log, Metrics: counts, Version: buildVersion(), SpareProcessor: spareProcessor()},
 		manager: &serviceManager{log: log},
 		log:     log,
 		level:   level,

@@ -16,8 +16,8 @@ import (
 // work in the order in which they became ready: behind a thousand handshakes
 // every message waits for all of them. Nor does it look for what has come from
 // the network while any goroutine is ready to run, but every ten milliseconds.
-// So one processor stays free: there its threads wait in the poller, and carry
-// what comes at once.
+// So one processor stays free when there is somebody to carry for, the spare one:
+// there its threads wait in the poller, and carry what comes at once.
 //
 // Handshakes that have begun go first, since what was spent on them is lost
 // otherwise, and so that they make room. The new ones are next in the order in
@@ -26,9 +26,12 @@ import (
 // front are the ones whose clients give up before they are served, and every
 // millisecond would be spent on them.
 type Gate struct {
-	// Slots is how many compute at a time. 0 means one less than GOMAXPROCS, and
-	// at least one.
+	// Slots is how many compute at a time. 0 means as many as GOMAXPROCS without
+	// Spare, or, where that has no Use, one less, and at least one.
 	Slots int
+
+	// Spare is the processor that they leave free.
+	Spare Spare
 
 	mu    sync.Mutex
 	busy  int
@@ -44,7 +47,11 @@ func (g *Gate) slots() int {
 	if g.Slots > 0 {
 		return g.Slots
 	}
-	return max(1, runtime.GOMAXPROCS(0)-1)
+	free := 1
+	if g.Spare.Use != nil && !g.Spare.using.Load() { // they have all
+		free = 0
+	}
+	return max(1, runtime.GOMAXPROCS(0)-free)
 }
 
 // A Turn is one handshake's way through a gate. It belongs to one goroutine, but
@@ -56,6 +63,7 @@ type Turn struct {
 
 	// Guarded by gate.mu.
 	computing bool
+	admitted  time.Time     // when it last began to compute
 	since     time.Time     // it waits
 	waiting   *list.Element // in queue
 	queue     *list.List
@@ -88,7 +96,7 @@ func (t *Turn) Cancel(err error) {
 		t.err = err
 	}
 	if t.waiting != nil {
-		t.admitLocked()
+		t.endWaitLocked()
 	}
 }
 
@@ -101,8 +109,7 @@ func (t *Turn) wait(queue *list.List) error {
 		return t.err
 	}
 	if g.busy < g.slots() { // then nobody waits
-		g.busy++
-		t.computing = true
+		g.admitLocked(t)
 		g.mu.Unlock()
 		return nil
 	}
@@ -135,14 +142,14 @@ func (t *Turn) pause() {
 	}
 	t.computing = false
 	g.busy--
+	g.Spare.computed(time.Since(t.admitted), g.slots())
 	for g.busy < g.slots() {
 		next := g.nextLocked()
 		if next == nil {
 			return
 		}
-		g.busy++
-		next.computing = true
-		next.admitLocked()
+		g.admitLocked(next)
+		next.endWaitLocked()
 	}
 }
 
@@ -165,8 +172,13 @@ func (g *Gate) nextLocked() *Turn {
 	return nil
 }
 
-// admitLocked ends the wait.
-func (t *Turn) admitLocked() {
+// admitLocked gives t a slot.
+func (g *Gate) admitLocked(t *Turn) {
+	g.busy++
+	t.computing, t.admitted = true, time.Now()
+}
+
+func (t *Turn) endWaitLocked() {
 	t.queue.Remove(t.waiting)
 	t.waiting = nil
 	close(t.ready)

@@ -6,9 +6,9 @@ import (
 )
 
 // A Poller waits for all connections of its relays at once, in a few goroutines:
-// one for each processor that Go uses but one, which is left to handshakes. A
-// connection that idles costs none, and one that carries much costs fewer calls
-// of the system than one with goroutines of its own.
+// one for each processor that Go uses. A connection that idles costs none, and one
+// that carries much costs fewer calls of the system than one with goroutines of its
+// own.
 //
 // The zero value is ready for use. It begins by Open, or with the first connection,
 // and ends by Close. On systems other than Linux it takes no connection.
@@ -33,7 +33,7 @@ func (p *Poller) openLocked() {
 		return
 	}
 	p.loops = []*loop{}
-	for range max(1, runtime.GOMAXPROCS(0)-1) {
+	for range runtime.GOMAXPROCS(0) {
 		l, err := newLoop()
 		if err != nil {
 			return // with those that there are; without any, goroutines do it

@@ -108,6 +108,10 @@ type Relay struct {
 	// many. nil is none.
 	Poller *Poller
 
+	// Carried is told whenever something was carried, with when the relay was
+	// handed the connection. It must not wait. nil is told nothing.
+	Carried func(since time.Time)
+
 	buffers sync.Pool // of *[]byte
 
 	mu       sync.Mutex

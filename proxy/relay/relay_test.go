@@ -409,3 +409,33 @@ func TestCountedWhileOpen(t *testing.T) {
 	broker.Close()
 	await(t, ended)
 }
+
+// Whoever wants to know is told of everything that is carried, and since when there
+// is a connection.
+func TestCarried(t *testing.T) {
+	for name, r := range relays(t) {
+		t.Run(name, func(t *testing.T) {
+			carried := make(chan time.Time, 10)
+			r.Carried = func(since time.Time) { carried <- since }
+			client, user := tcpPair(t)
+			backend, broker := tcpPair(t)
+			before := time.Now()
+			ended := hand(r, client, backend)
+			after := time.Now()
+			for range 2 {
+				mustWrite(t, user, []byte("ping"))
+				mustReadFull(t, broker, []byte("ping"))
+				mustWrite(t, broker, []byte("pong"))
+				mustReadFull(t, user, []byte("pong"))
+				for range 2 {
+					if since := <-carried; since.Before(before) || since.After(after) {
+						t.Errorf("told %v of a connection that was handed over between %v and %v", since, before, after)
+					}
+				}
+			}
+			user.Close()
+			broker.Close()
+			await(t, ended)
+		})
+	}
+}

@@ -257,8 +257,12 @@ func closeWrite(c net.Conn) {
 	}
 }
 
-// progress puts off the end of an idle or a lingering session.
+// progress tells that something was carried, and puts off the end of an idle or a
+// lingering session.
 func (s *session) progress() {
+	if s.relay.Carried != nil {
+		s.relay.Carried(s.born)
+	}
 	if s.limits.Idle > 0 {
 		s.carriedAt.Store(int64(time.Since(s.born)))
 	}

@@ -55,6 +55,8 @@ func TestHandshakeFlood(t *testing.T) {
 	g := startGateway(t, c, "sh", "-c", "exec "+undetected(t)+` "$@"`)
 	address := g.address(t, "first")
 
+	const processors = "go_sched_gomaxprocs_threads"
+	without := g.metrics(t)[processors]
 	before := g.memory(t)
 	idle := openMany(t, address, crowd(t))
 	t.Logf("%d idle connections: %.1f KiB each of objects and stacks in the gateway",
@@ -67,6 +69,9 @@ func TestHandshakeFlood(t *testing.T) {
 	time.Sleep(quiet / 2) // until it has begun
 	busy := roundTrips(t, pingers, lasting-quiet)
 	result := <-ended
+	if with := g.metrics(t)[processors]; with != without+1 {
+		t.Errorf("the gateway runs on %v processors in the flood, and on %v otherwise", with, without)
+	}
 
 	t.Logf("256 bytes there and back: %v in the median and %v in the slowest percent before, %v and %v in the flood: %.1f times as long",
 		calm.median, calm.p99, busy.median, busy.p99, float64(busy.median)/float64(calm.median))
@@ -91,6 +96,7 @@ func TestHandshakeFlood(t *testing.T) {
 	if n := metrics.sum("suitegate_connections_total"); named != n-float64(len(idle)) {
 		t.Errorf("%v of %v connections of the flood ended as they should: %v", named, n-float64(len(idle)), metrics)
 	}
+	g.awaitMetric(t, processors, without)
 	for _, conn := range idle {
 		conn.Close()
 	}
