@@ -98,3 +98,14 @@ type ownConn struct {
 }
 
 func (c *ownConn) NetConn() net.Conn { return c.below.Conn }
+
+// OpenIn has conn open records where socket has received them, if both of them can.
+// The handshake must be complete, and what lies between them do nothing any more but
+// to pass on what it is asked for.
+func OpenIn(conn Conn, socket net.Conn) {
+	if own, ok := conn.(*ownConn); ok {
+		if window, ok := socket.(tlsconn.Window); ok {
+			own.Conn.OpenIn(window)
+		}
+	}
+}

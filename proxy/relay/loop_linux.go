@@ -481,14 +481,18 @@ func (s *session) carryNow(src, dst *peer) bool {
 
 // fill reads as much of what src has as there is room for.
 func (s *session) fill(src *peer) (n int, err error) {
-	room := src.socket.driven.payload[:src.socket.atOnce]
-	for n < len(room) && err == nil {
+	enough := src.socket.atOnce
+	room := src.socket.driven.payload[:enough]
+	if src.conn != Conn(src.socket) {
+		room = room[:enough+recordRoom]
+	}
+	for n < enough && err == nil {
 		var more int
 		more, err = src.conn.Read(room[n:])
 		n += more
 	}
-	if n == len(room) {
-		src.socket.atOnce = min(2*n, mostAtOnce)
+	if n >= enough {
+		src.socket.atOnce = min(2*enough, mostAtOnce)
 	}
 	return n, err
 }
@@ -515,8 +519,11 @@ func (s *session) pass(src, dst *peer, n int) bool {
 		src.writeErr = err
 		return false
 	}
-	dst.socket.owed += n
-	return s.send(src, dst)
+	if dst.socket.owed += n; len(dst.socket.out) > 0 {
+		return true // it has taken what it can
+	}
+	s.delivered(src, dst)
+	return true
 }
 
 // send sends what waits to be sent to dst. The payload in it counts as src's when
@@ -528,16 +535,17 @@ func (s *session) send(src, dst *peer) bool {
 		src.writeErr, socket.out, socket.owed = err, nil, 0
 		return false
 	}
-	if n < len(socket.out) {
-		socket.out = socket.out[n:]
-		socket.park()
+	if socket.out = socket.out[n:]; len(socket.out) > 0 {
 		return true
 	}
-	if cap(socket.out) > cap(socket.driven.output) {
-		socket.driven.output = socket.out[:0] // records were smaller than expected
-	}
-	src.count(socket.owed)
-	socket.out, socket.owed = nil, 0
-	s.progress()
+	socket.out = nil
+	s.delivered(src, dst)
 	return true
+}
+
+// delivered counts the payload of src that dst has been sent the whole of.
+func (s *session) delivered(src, dst *peer) {
+	src.count(dst.socket.owed)
+	dst.socket.owed = 0
+	s.progress()
 }

@@ -21,6 +21,7 @@ func (*loop) release(*session)   {}
 type descriptor struct{}
 
 func (s *Socket) tryRead([]byte) (int, error)        { return 0, errWouldBlock }
+func (s *Socket) tryWrite([]byte) (int, error)       { return 0, nil }
 func (s *Socket) closeWrite() error                  { return s.waiting.CloseWrite() }
 func (s *Socket) Close() error                       { return s.waiting.Close() }
 func (s *Socket) SetDeadline(t time.Time) error      { return s.waiting.SetDeadline(t) }

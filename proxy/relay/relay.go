@@ -25,7 +25,8 @@
 // backend that answers and closes does not lose its answer because the client
 // was still sending. The client's bytes are then read and dropped, for a
 // socket closed with unread input answers with RST, and RST destroys what is
-// on its way to the client (RFC 1122 §4.2.2.13).
+// on its way to the client (RFC 1122 §4.2.2.13). A backend's are, too, but not for
+// as long as it likes: brokers are fast, and would keep a processor busy for nobody.
 package relay
 
 import (
@@ -46,6 +47,12 @@ const (
 	// saves only some reads from the backend, and costs memory in each of two
 	// directions of every idle connection.
 	DefaultBufferSize = 16 << 10
+
+	// mostDiscarded is how much is read, in bytes, of what a backend sends when no
+	// client is there to take it. It was told, by an end of stream, and has more
+	// than that under way when it does not heed it: then it is told by RST, as the
+	// client itself would have done.
+	mostDiscarded = 1 << 20
 
 	// closeGrace is how long Close lets a connection say its good-byes
 	// (close_notify, FIN) before it cuts it.

@@ -439,3 +439,41 @@ func TestCarried(t *testing.T) {
 		})
 	}
 }
+
+// A broker that goes on sending when its client has left is told that nobody takes
+// it, and does not keep the relay busy until it is tired.
+func TestBackendThatDoesNotStop(t *testing.T) {
+	config := tlsConfig(t)
+	for name, r := range relays(t) {
+		r.Linger = time.Hour
+		for _, secure := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, tls=%t", name, secure), func(t *testing.T) {
+				t.Parallel()
+				near, far := tcpPair(t)
+				var client, user Conn = near, far
+				if secure {
+					client, user, _ = tlsPairConns(t, config)
+				}
+				backend, broker := tcpPair(t)
+				ended := hand(r, client, backend)
+				sending := make(chan error, 1)
+				go func() {
+					for chunk := make([]byte, 64<<10); ; {
+						if _, err := broker.Write(chunk); err != nil {
+							sending <- err
+							return
+						}
+					}
+				}()
+				mustReadFull(t, user, make([]byte, 1<<20))
+				user.Close()
+				if o := await(t, ended); o.Reason != "client_closed" && o.Reason != "client_reset" || o.First != Client {
+					t.Errorf("%+v, %v", o.Stats, o.err)
+				}
+				if err := <-sending; !gone(err) {
+					t.Errorf("the broker was told %v", err)
+				}
+			})
+		}
+	}
+}

@@ -128,7 +128,11 @@ func (s *session) carry(src, dst *peer) {
 	if writeErr != nil {
 		s.writeFailed(dst, writeErr)
 		// dst may have sent its last words before it went: let src read them.
-		readErr = s.discard(src, src.conn, *buf)
+		var stream io.Reader = src.conn
+		if src.side == Backend {
+			stream = io.LimitReader(stream, mostDiscarded)
+		}
+		readErr = s.discard(src, stream, *buf)
 	}
 	s.readEnded(src, readErr)
 	if writeErr == nil {

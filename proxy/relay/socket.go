@@ -15,10 +15,9 @@ import (
 // Its Read and Write are those of the TCP connection until [Relay.Hand] has it,
 // and again when a loop has given it to goroutines. In between the loop drives it:
 // nothing waits then, Read and Write are called by the loop alone, and Close has it
-// closed as soon as the loop has let it go. Read returns
-// a temporary [net.Error] where it would wait. Write takes everything: what the
-// system does not take at once is sent later, and the relay reads no more from
-// the other side before that.
+// closed as soon as the loop has let it go. Read returns a temporary [net.Error]
+// where it would wait. Write takes everything: what the system does not take at once
+// is sent later, and the relay reads no more from the other side before that.
 type Socket struct {
 	tcp           *net.TCPConn // nil once a loop has had it
 	local, remote net.Addr
@@ -78,7 +77,7 @@ func withSocket(c Conn) Conn {
 
 // scratch is room for what is under way while a connection is driven. It is
 // shared by all that a loop has, one after the other.
-type scratch struct{ input, payload, output []byte }
+type scratch struct{ input, payload []byte }
 
 // How much is read from a side, and written to the other in one piece: from one
 // TLS record's worth (RFC 8446 §5.1) to four. It grows with what comes, and falls
@@ -86,10 +85,14 @@ type scratch struct{ input, payload, output []byte }
 const (
 	leastAtOnce = 16 << 10
 	mostAtOnce  = 64 << 10
+
+	// recordRoom is room for another record with all that protects it: 16 KiB and
+	// 2048 bytes (RFC 5246 §6.2.3). TLS opens records where they are to be.
+	recordRoom = 16<<10 + 2048
 )
 
 func newScratch() *scratch {
-	return &scratch{input: make([]byte, mostAtOnce), payload: make([]byte, mostAtOnce), output: make([]byte, 0, mostAtOnce+4<<10)}
+	return &scratch{input: make([]byte, mostAtOnce), payload: make([]byte, mostAtOnce+recordRoom)}
 }
 
 // wouldBlock is what Read returns where it would wait. TLS implementations take
@@ -129,6 +132,17 @@ func (s *Socket) Read(b []byte) (int, error) {
 	return s.receive(b)
 }
 
+// Next returns the next n bytes of what was received, and they count as read, or nil
+// if it was less. They are the caller's until anything else is done with the socket.
+func (s *Socket) Next(n int) []byte {
+	if len(s.in) < n {
+		return nil
+	}
+	next := s.in[:n:n]
+	s.in = s.in[n:]
+	return next
+}
+
 // receive reads what is there. Less than there is room for is all.
 func (s *Socket) receive(b []byte) (int, error) {
 	n, err := s.tryRead(b)
@@ -141,10 +155,14 @@ func (s *Socket) receive(b []byte) (int, error) {
 // Write implements [net.Conn].
 func (s *Socket) Write(b []byte) (int, error) {
 	if s.driven != nil {
+		sent := 0
 		if len(s.out) == 0 {
-			s.out = s.driven.output[:0]
+			var err error
+			if sent, err = s.tryWrite(b); err != nil {
+				return sent, err
+			}
 		}
-		s.out = append(s.out, b...)
+		s.out = append(s.out, b[sent:]...)
 		return len(b), nil
 	}
 	s.mu.Lock()
@@ -197,9 +215,6 @@ func (s *Socket) settleLocked() error {
 func (s *Socket) park() {
 	if len(s.in) > 0 && aliases(s.in, s.driven.input) {
 		s.in = bytes.Clone(s.in)
-	}
-	if len(s.out) > 0 && aliases(s.out, s.driven.output) {
-		s.out = bytes.Clone(s.out)
 	}
 }
 

@@ -108,9 +108,9 @@ func (a *aead13) prepare(header *macHeader, n int) (additional []byte) {
 
 // open implements recordOpener. It leaves the content type, which stands behind
 // the content and before the padding, where the header has its own.
-func (a *aead13) open(header *macHeader, fragment []byte) ([]byte, error) {
+func (a *aead13) open(dst []byte, header *macHeader, fragment []byte) ([]byte, error) {
 	additional := a.prepare(header, len(fragment))
-	inner, err := a.aead.Open(fragment[:0], a.nonce[:], fragment, additional)
+	inner, err := a.aead.Open(place(dst, fragment), a.nonce[:], fragment, additional)
 	if err != nil {
 		return nil, alertBadRecordMAC
 	}

@@ -116,7 +116,7 @@ func newCBCDecrypter(block cipher.Block) cbcMode {
 	return cipher.NewCBCDecrypter(block, iv[:]).(cbcMode)
 }
 
-func (o *cbcOpener) open(header *macHeader, fragment []byte) ([]byte, error) {
+func (o *cbcOpener) open(_ []byte, header *macHeader, fragment []byte) ([]byte, error) {
 	encrypted := len(fragment) - o.mac.Size()
 	if encrypted < 2*aes.BlockSize || encrypted%aes.BlockSize != 0 {
 		return nil, alertBadRecordMAC
@@ -238,7 +238,7 @@ func newCBCPaddedOpener(block cipher.Block, mac crypto.Hash, macKey []byte) *cbc
 	}
 }
 
-func (o *cbcPaddedOpener) open(header *macHeader, fragment []byte) ([]byte, error) {
+func (o *cbcPaddedOpener) open(_ []byte, header *macHeader, fragment []byte) ([]byte, error) {
 	macLen := o.mac.size
 	if len(fragment)%aes.BlockSize != 0 || len(fragment) < aes.BlockSize+macLen+1 {
 		return nil, alertBadRecordMAC

@@ -67,6 +67,15 @@ func Server(conn net.Conn, config *Config) *Conn {
 // this one.
 func (c *Conn) NetConn() net.Conn { return c.below }
 
+// OpenIn has records opened where they are in w, which saves copying them there from
+// where they were received. The handshake must be complete, and w the connection
+// below, or what that one, by now, does nothing but to read from.
+func (c *Conn) OpenIn(w Window) {
+	c.in.Lock()
+	defer c.in.Unlock()
+	c.in.reader.window = w
+}
+
 // LocalAddr returns the address of the connection below.
 func (c *Conn) LocalAddr() net.Addr { return c.below.LocalAddr() }
 

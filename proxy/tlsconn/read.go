@@ -1,6 +1,7 @@
 package tlsconn
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
@@ -53,7 +54,7 @@ type inbound struct {
 	messages  []byte
 	consumed  int // bytes of messages that are the last one returned
 
-	plaintext []byte // not yet read, in the reader's buffer
+	plaintext []byte // not yet read, in the reader's buffer or memory of its own
 	hello     skipper
 }
 
@@ -66,9 +67,10 @@ func (in *inbound) endHandshake() {
 	}
 }
 
-// record reads and opens the next record that is not a warning. Its data is
-// valid until the next call.
-func (in *inbound) record(below io.Reader) (recordType uint8, data []byte, err error) {
+// record reads and opens the next record that is not a warning, into dst if that can
+// be. Its data is valid until the next call, and until anything else is done with
+// the connection below.
+func (in *inbound) record(below io.Reader, dst []byte) (recordType uint8, data []byte, err error) {
 	for {
 		if err := in.reader.readHeader(below); err != nil {
 			return 0, nil, err
@@ -80,7 +82,7 @@ func (in *inbound) record(below io.Reader) (recordType uint8, data []byte, err e
 		if err != nil {
 			return 0, nil, err
 		}
-		recordType, data, err := in.openRecord(fragment)
+		recordType, data, err := in.openRecord(dst, fragment)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -220,7 +222,7 @@ func (in *inbound) moreMessages() bool { return len(in.messages) > in.consumed }
 
 // handshakeRecord reads a record of the type that is due in a handshake.
 func (in *inbound) handshakeRecord(below io.Reader, want uint8) ([]byte, error) {
-	recordType, data, err := in.record(below)
+	recordType, data, err := in.record(below, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -240,6 +242,9 @@ func (in *inbound) handshakeRecord(below io.Reader, want uint8) ([]byte, error) 
 // Read reads what the peer sent. io.EOF is the peer's close_notify, or the
 // end of the connection below between two records; inside a record, that is
 // io.ErrUnexpectedEOF. While Read waits between two records, no buffer is held.
+//
+// A record that b has room for with all that protects it (18 KiB are enough for
+// any) is opened in b, and bytes behind what is returned are changed, too.
 func (c *Conn) Read(b []byte) (int, error) {
 	if err := c.Handshake(); err != nil {
 		return 0, err
@@ -250,25 +255,29 @@ func (c *Conn) Read(b []byte) (int, error) {
 	c.in.Lock()
 	defer c.in.Unlock()
 	for len(c.in.plaintext) == 0 {
-		if err := c.readApplicationData(); err != nil {
+		if err := c.readApplicationData(b); err != nil {
 			return 0, c.fail(err)
 		}
 	}
-	n := copy(b, c.in.plaintext)
-	if c.in.plaintext = c.in.plaintext[n:]; len(c.in.plaintext) == 0 {
-		c.in.plaintext = nil
-		c.in.reader.release()
+	in := &c.in
+	n := len(in.plaintext)
+	if &in.plaintext[0] != &b[0] { // it was not opened there
+		n = copy(b, in.plaintext)
+	}
+	if in.plaintext = in.plaintext[n:]; len(in.plaintext) == 0 {
+		in.plaintext = nil
+		in.reader.release()
 	}
 	return n, nil
 }
 
-// readApplicationData reads a record, and takes what it brings.
-func (c *Conn) readApplicationData() error {
+// readApplicationData reads a record, into b if that can be, and takes what it brings.
+func (c *Conn) readApplicationData(b []byte) error {
 	in := &c.in
 	if in.err != nil {
 		return in.err
 	}
-	recordType, data, err := in.record(c.below)
+	recordType, data, err := in.record(c.below, b)
 	if err != nil {
 		return err
 	}
@@ -278,6 +287,9 @@ func (c *Conn) readApplicationData() error {
 	case recordType == recordApplicationData:
 		in.useless = 0
 		in.plaintext = data
+		if len(data) > len(b) && in.reader.buffer == nil { // it is in the window, and not all of it is read now
+			in.plaintext = bytes.Clone(data)
+		}
 		return nil
 	case recordType == recordHandshake && len(data) > 0 && in.tls13:
 		return c.updateKeys(data)

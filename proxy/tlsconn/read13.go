@@ -3,14 +3,15 @@ package tlsconn
 // recordDropped is the type of a record that was none of ours.
 const recordDropped uint8 = 0
 
-// openRecord opens the record whose fragment was read, and returns its type.
-func (in *inbound) openRecord(fragment []byte) (recordType uint8, data []byte, err error) {
+// openRecord opens the record whose fragment was read, into dst if that can be, and
+// returns its type.
+func (in *inbound) openRecord(dst, fragment []byte) (recordType uint8, data []byte, err error) {
 	recordType = in.reader.recordType()
 	if (in.lenient || in.half.typed) && (recordType != recordApplicationData || !in.half.protected) {
 		return in.unprotected(recordType, fragment)
 	}
 	seq := in.half.seq
-	data, err = in.half.open(recordType, in.reader.version(), fragment)
+	data, err = in.half.openInto(dst, recordType, in.reader.version(), fragment)
 	switch {
 	case err == alertBadRecordMAC && in.dropEarly > 0:
 		in.half.seq = seq

@@ -25,6 +25,11 @@ type recordReader struct {
 	start, end int
 	most       int // end at its highest
 
+	// window, if there is one, shows records that have come whole. misses counts
+	// those in a row that it did not.
+	window Window
+	misses int
+
 	// room, while there is any, is where a record begins: a handshake's are
 	// short, and come whole with one call. What is behind the header goes to the
 	// buffer.
@@ -34,6 +39,19 @@ type recordReader struct {
 // firstRead is how much is read at once of a record in a handshake: more than its
 // usual ones have, and less than would matter for each client that takes its time.
 const firstRead = 512
+
+// A Window is a connection that shows what it has received before that is read. See
+// [Conn.OpenIn].
+type Window interface {
+	// Next returns the next n bytes, and they count as read. It returns nil, and
+	// nothing counts, unless that many are there already. The caller may write over
+	// them, and has them until it does anything else with the connection.
+	Next(n int) []byte
+}
+
+// maxMisses is how many records in a row may not be whole in the window before it
+// is taken for one that shows nothing.
+const maxMisses = 8
 
 // A readBuffer holds the longest fragment there can be.
 type readBuffer [maxCiphertext]byte
@@ -86,6 +104,10 @@ func (r *recordReader) length() int       { return int(binary.BigEndian.Uint16(r
 // until the next call of readHeader or release.
 func (r *recordReader) readFragment(below io.Reader) ([]byte, error) {
 	length := r.length()
+	if whole := r.inWindow(length); whole != nil {
+		r.have = 0
+		return whole, nil
+	}
 	if length > 0 && r.buffer == nil {
 		r.buffer = readBuffers.Get().(*readBuffer)
 	}
@@ -93,10 +115,14 @@ func (r *recordReader) readFragment(below io.Reader) ([]byte, error) {
 		r.end = copy(r.buffer[:], r.buffer[r.start:r.end])
 		r.start = 0
 	}
+	// As much as there is: in a stream, that saves the read for the next header. But
+	// what is to be seen in the window must not be read here.
+	until := len(r.buffer)
+	if r.window != nil && r.misses <= maxMisses {
+		until = r.start + length
+	}
 	for empty := 0; r.end-r.start < length; {
-		// As much as there is: in a stream, that saves the read for the next
-		// header.
-		n, err := below.Read(r.buffer[r.end:])
+		n, err := below.Read(r.buffer[r.end:until])
 		r.end += n
 		r.most = max(r.most, r.end)
 		if err := r.progress(n, &empty, r.end-r.start >= length, err); err != nil {
@@ -110,6 +136,20 @@ func (r *recordReader) readFragment(below io.Reader) ([]byte, error) {
 	fragment := r.buffer[r.start : r.start+length]
 	r.start += length
 	return fragment, nil
+}
+
+// inWindow returns the fragment if it is to be seen in the window.
+func (r *recordReader) inWindow(length int) []byte {
+	if r.window == nil || r.buffer != nil || length == 0 {
+		return nil
+	}
+	whole := r.window.Next(length)
+	if whole != nil {
+		r.misses = 0
+	} else if r.misses <= maxMisses {
+		r.misses++
+	}
+	return whole
 }
 
 // progress judges the result of a read. What came with an error counts first:

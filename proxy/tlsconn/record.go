@@ -57,9 +57,10 @@ func (h *macHeader) setContentType(typ uint8) { h[8] = typ }
 
 // recordOpener decrypts and authenticates the fragments of one direction.
 type recordOpener interface {
-	// open works in place and returns the part of the fragment that is the
-	// plaintext. The header lacks its length. Errors are alerts.
-	open(header *macHeader, fragment []byte) ([]byte, error)
+	// open returns the plaintext. It is in dst, where the cipher does not need to
+	// work in place and dst is as long as the fragment, or a part of the fragment.
+	// The header lacks its length. Errors are alerts.
+	open(dst []byte, header *macHeader, fragment []byte) ([]byte, error)
 }
 
 // recordSealer protects the fragments of one direction.
@@ -120,6 +121,13 @@ func (hc *halfConn) setTraffic13(a *aead13, write bool) {
 // caller to bound the number of empty records. After an error, an alert, the
 // connection must end.
 func (hc *halfConn) open(typ uint8, version uint16, fragment []byte) (plaintext []byte, err error) {
+	return hc.openInto(nil, typ, version, fragment)
+}
+
+// openInto is open, but that the plaintext is at the beginning of dst, if it was
+// protected, dst is long enough for the fragment, and the cipher can do that. The
+// two must not overlap.
+func (hc *halfConn) openInto(dst []byte, typ uint8, version uint16, fragment []byte) (plaintext []byte, err error) {
 	if !hc.protected {
 		if len(fragment) > maxPlaintext {
 			return nil, alertRecordOverflow
@@ -132,7 +140,7 @@ func (hc *halfConn) open(typ uint8, version uint16, fragment []byte) (plaintext 
 	if hc.seq == math.MaxUint64 {
 		return nil, alertInternalError
 	}
-	plaintext, err = hc.opener.open(hc.nextHeader(typ, version), fragment)
+	plaintext, err = hc.opener.open(dst, hc.nextHeader(typ, version), fragment)
 	if err != nil {
 		return nil, err
 	}
@@ -140,6 +148,15 @@ func (hc *halfConn) open(typ uint8, version uint16, fragment []byte) (plaintext 
 		return nil, alertRecordOverflow
 	}
 	return plaintext, nil
+}
+
+// place is where a fragment is opened that needs no place of its own: dst, or else
+// where it is.
+func place(dst, fragment []byte) []byte {
+	if len(dst) < len(fragment) {
+		return fragment[:0]
+	}
+	return dst[:0:len(dst)]
 }
 
 // seal appends one record with its header to dst, without allocating where
@@ -220,14 +237,14 @@ func newGCM(block cipher.Block, iv []byte) *gcm {
 
 func (g *gcm) overhead() int { return gcmExplicitNonceLen + gcmTagLen }
 
-func (g *gcm) open(header *macHeader, fragment []byte) ([]byte, error) {
+func (g *gcm) open(dst []byte, header *macHeader, fragment []byte) ([]byte, error) {
 	if len(fragment) < g.overhead() {
 		return nil, alertBadRecordMAC
 	}
 	copy(g.nonce[gcmFixedIVLen:], fragment)
 	sealed := fragment[gcmExplicitNonceLen:]
 	header.setLength(len(sealed) - gcmTagLen)
-	plaintext, err := g.aead.Open(sealed[:0], g.nonce[:], sealed, header[:])
+	plaintext, err := g.aead.Open(place(dst, sealed), g.nonce[:], sealed, header[:])
 	if err != nil {
 		return nil, alertBadRecordMAC
 	}
@@ -262,13 +279,13 @@ func newChaCha(key, iv []byte) *chaCha {
 
 func (c *chaCha) overhead() int { return c.aead.Overhead() }
 
-func (c *chaCha) open(header *macHeader, fragment []byte) ([]byte, error) {
+func (c *chaCha) open(dst []byte, header *macHeader, fragment []byte) ([]byte, error) {
 	if len(fragment) < c.overhead() {
 		return nil, alertBadRecordMAC
 	}
 	header.setLength(len(fragment) - c.overhead())
 	header.maskNonce(&c.nonce, &c.iv)
-	plaintext, err := c.aead.Open(fragment[:0], c.nonce[:], fragment, header[:])
+	plaintext, err := c.aead.Open(place(dst, fragment), c.nonce[:], fragment, header[:])
 	if err != nil {
 		return nil, alertBadRecordMAC
 	}
