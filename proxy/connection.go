@@ -199,7 +199,7 @@ func (c *connection) handshake() error {
 	if !c.handshakeOver() {
 		return c.flight.Err()
 	}
-	engine.OpenIn(conn, c.socket) // the hello was replayed, and the turn is over
+	engine.Rebase(conn, c.socket) // the hello was replayed, and the turn is over
 	state := conn.ConnectionState()
 	if err := engine.Verify(state, choice); err != nil {
 		return err

@@ -99,13 +99,12 @@ type ownConn struct {
 
 func (c *ownConn) NetConn() net.Conn { return c.below.Conn }
 
-// OpenIn has conn open records where socket has received them, if both of them can.
-// The handshake must be complete, and what lies between them do nothing any more but
-// to pass on what it is asked for.
-func OpenIn(conn Conn, socket net.Conn) {
+// Rebase has conn read from and write to socket, the lowest of the connections below
+// it. The handshake must be complete, and what lies between do nothing any more but
+// to pass on what it is asked for. crypto/tls cannot, and goes on as before.
+func Rebase(conn Conn, socket net.Conn) {
 	if own, ok := conn.(*ownConn); ok {
-		if window, ok := socket.(tlsconn.Window); ok {
-			own.Conn.OpenIn(window)
-		}
+		own.below.Conn = socket
+		own.Conn.Rebase(socket)
 	}
 }

@@ -31,11 +31,9 @@ type loop struct {
 	fd    int      // epoll(7)
 	file  *os.File // of fd, which makes Go's own poller wait for it
 	raw   syscall.RawConn
-	poll  func(uintptr) bool
 	wakes int // eventfd(2); slot 0
 
 	events [256]unix.EpollEvent
-	ready  int // of events
 	now    time.Time
 	warm   []*session // that may have grown buffers
 	coolAt time.Time  // when to look at these; zero if there are none
@@ -54,7 +52,6 @@ func newLoop() (*loop, error) {
 		return nil, fmt.Errorf("relay: %w", os.NewSyscallError("epoll_create1", err))
 	}
 	l := &loop{scratch: newScratch(), fd: fd, wakes: -1, slots: make([]*peer, 1), ages: make([]int32, 1)}
-	l.poll = l.look
 	if err := l.open(); err != nil {
 		l.closeFiles()
 		return nil, fmt.Errorf("relay: %w", err)
@@ -94,30 +91,33 @@ func (l *loop) closeFiles() {
 // run carries until the loop is closed.
 func (l *loop) run() {
 	defer l.closeFiles()
-	for {
-		err := l.raw.Read(l.poll)
+	for errors.Is(l.raw.Read(l.carryAll), os.ErrDeadlineExceeded) {
 		l.now = time.Now()
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			l.cool()
-			continue
-		}
-		for i := range l.ready {
-			l.handle(&l.events[i])
-		}
-		if l.letGo() {
-			return
-		}
+		l.cool()
 	}
 }
 
-// look is called when there may be events, and reports whether there are.
-func (l *loop) look(uintptr) bool {
-	var err error
-	l.ready, err = unix.EpollWait(l.fd, l.events[:], 0)
-	if err != nil {
-		l.ready = 0 // interrupted: there is no other error that a valid call has
+// carryAll is called when there may be events, handles them, and reports whether the
+// loop is closed. Go's poller tells of every event that is new, and of no other: so
+// after events that are handled for good there is no need to look for more.
+func (l *loop) carryAll(uintptr) (closed bool) {
+	for more := true; more; {
+		n, err := unix.EpollWait(l.fd, l.events[:], 0)
+		if err != nil {
+			continue // interrupted: there is no other error that a valid call has
+		}
+		more = n == len(l.events)
+		l.now = time.Now()
+		for i := range n {
+			if !l.handle(&l.events[i]) {
+				more = true
+			}
+		}
+		if l.letGo() {
+			return true
+		}
 	}
-	return l.ready > 0
+	return false
 }
 
 // wake has the loop look at what was released, or that it is closed.
@@ -247,33 +247,36 @@ func (p *peer) wanted() (events uint32) {
 	return events
 }
 
-// handle is one event.
-func (l *loop) handle(e *unix.EpollEvent) {
+// handle is one event. It reports whether the next one of its connection is sure to
+// be new.
+func (l *loop) handle(e *unix.EpollEvent) (done bool) {
 	if e.Fd == 0 {
 		var count [8]byte
 		_, _ = unix.Read(l.wakes, count[:]) // it has woken the loop: that is all
-		return
+		return true
 	}
 	l.mu.Lock()
 	p := l.slots[e.Fd]
 	l.mu.Unlock()
 	if p == nil || p.age != e.Pad {
-		return // it has left
+		return true // it has left
 	}
 	s := p.session
 	if !l.carry(p, e.Events) && !s.passEnds() {
 		l.leave(s)
-		return
+		return true
 	}
 	if s.client.passed && s.backend.passed {
 		l.finish(s)
-		return
+		return true
 	}
+	done = true
 	for _, p := range s.sides() {
 		if want := p.wanted(); want != p.watched && !p.gone {
 			p.watched = want
 			l.control(unix.EPOLL_CTL_MOD, p)
 		}
+		done = done && !p.more && p.readErr == nil && len(p.socket.out) == 0
 	}
 	s.active = l.now
 	if !s.warm {
@@ -283,6 +286,7 @@ func (l *loop) handle(e *unix.EpollEvent) {
 			l.coolLater()
 		}
 	}
+	return done
 }
 
 // carry does what events of p ask for, and reports whether all is well. Without
@@ -455,9 +459,10 @@ func (l *loop) cool() {
 // carryNow carries what src has, as long as dst takes it, and reports whether
 // both are open and well. If not, why is written down in src.
 func (s *session) carryNow(src, dst *peer) bool {
+	src.more = false
 	for round := 1; len(dst.socket.out) == 0; round++ {
-		if round == rounds {
-			src.socket.drained = true // the system has an event for the rest
+		if round == rounds && !src.socket.drained {
+			src.socket.drained, src.more = true, true // the system has an event for the rest
 		}
 		n, err := s.fill(src)
 		if n > 0 && !s.pass(src, dst, n) {

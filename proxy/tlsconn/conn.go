@@ -67,13 +67,13 @@ func Server(conn net.Conn, config *Config) *Conn {
 // this one.
 func (c *Conn) NetConn() net.Conn { return c.below }
 
-// OpenIn has records opened where they are in w, which saves copying them there from
-// where they were received. The handshake must be complete, and w the connection
-// below, or what that one, by now, does nothing but to read from.
-func (c *Conn) OpenIn(w Window) {
-	c.in.Lock()
-	defer c.in.Unlock()
-	c.in.reader.window = w
+// Rebase replaces the connection below by one that it consists of, when the handshake
+// is complete and what lies between does nothing any more. If below is a [Window],
+// records are opened where it shows them, which saves copying them. No other method
+// may run meanwhile.
+func (c *Conn) Rebase(below net.Conn) {
+	c.below = below
+	c.in.reader.window, _ = below.(Window)
 }
 
 // LocalAddr returns the address of the connection below.

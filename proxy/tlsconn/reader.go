@@ -41,7 +41,7 @@ type recordReader struct {
 const firstRead = 512
 
 // A Window is a connection that shows what it has received before that is read. See
-// [Conn.OpenIn].
+// [Conn.Rebase].
 type Window interface {
 	// Next returns the next n bytes, and they count as read. It returns nil, and
 	// nothing counts, unless that many are there already. The caller may write over

@@ -55,8 +55,7 @@ func (c *windowConn) Write(b []byte) (int, error) {
 // windowed lays a window below a client's server.
 func windowed(c *client, atOnce int) *windowConn {
 	w := &windowConn{memConn: c.conn, atOnce: atOnce}
-	c.server.below = w
-	c.server.OpenIn(w)
+	c.server.Rebase(w)
 	return w
 }
 
