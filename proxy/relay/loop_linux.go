@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -18,9 +19,8 @@ const (
 	// turn.
 	rounds = 4
 
-	// coolAfter is for how long a connection that has fallen silent keeps the
-	// buffers that its TLS has grown.
-	coolAfter = time.Second
+	// defaultCoolAfter is that of a Poller that does not say.
+	defaultCoolAfter = time.Second
 )
 
 // A loop carries the bytes of connections whose two sides are well, to the end of
@@ -35,8 +35,10 @@ type loop struct {
 
 	events [256]unix.EpollEvent
 	now    time.Time
-	warm   []*session // that may have grown buffers
-	coolAt time.Time  // when to look at these; zero if there are none
+
+	coolAfter time.Duration
+	warm      []*session // that may have grown buffers
+	coolAt    time.Time  // when to look at these; zero if there are none
 
 	mu       sync.Mutex
 	slots    []*peer // by the Fd of their events
@@ -46,12 +48,12 @@ type loop struct {
 	closed   bool
 }
 
-func newLoop() (*loop, error) {
+func newLoop(coolAfter time.Duration) (*loop, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("relay: %w", os.NewSyscallError("epoll_create1", err))
 	}
-	l := &loop{scratch: newScratch(), fd: fd, wakes: -1, slots: make([]*peer, 1), ages: make([]int32, 1)}
+	l := &loop{scratch: newScratch(), fd: fd, wakes: -1, coolAfter: cmp.Or(coolAfter, defaultCoolAfter), slots: make([]*peer, 1), ages: make([]int32, 1)}
 	if err := l.open(); err != nil {
 		l.closeFiles()
 		return nil, fmt.Errorf("relay: %w", err)
@@ -239,7 +241,7 @@ func (l *loop) control(op int, p *peer) {
 // takes them, and that there is room for those to it that wait.
 func (p *peer) wanted() (events uint32) {
 	if p.readErr == nil && len(p.other.socket.out) == 0 {
-		events |= unix.EPOLLIN
+		events |= unix.EPOLLIN | unix.EPOLLRDHUP
 	}
 	if len(p.socket.out) > 0 {
 		events |= unix.EPOLLOUT
@@ -270,7 +272,8 @@ func (l *loop) handle(e *unix.EpollEvent) (done bool) {
 		l.finish(s)
 		return true
 	}
-	done = true
+	// An end or an error that came with the bytes is still to be read.
+	done = e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) == 0
 	for _, p := range s.sides() {
 		if want := p.wanted(); want != p.watched && !p.gone {
 			p.watched = want
@@ -427,7 +430,7 @@ func (s *session) noteFirst() {
 
 // coolLater sets the time to look at the warm sessions.
 func (l *loop) coolLater() {
-	l.coolAt = l.now.Add(coolAfter)
+	l.coolAt = l.now.Add(l.coolAfter)
 	_ = l.file.SetReadDeadline(l.coolAt) // it can be waited for: open has seen to that
 }
 
@@ -440,7 +443,7 @@ func (l *loop) cool() {
 		s.mu.Unlock()
 		switch {
 		case !here:
-		case l.now.Sub(s.active) < coolAfter:
+		case l.now.Sub(s.active) < l.coolAfter:
 			still = append(still, s)
 		default:
 			s.warm = false

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -36,7 +37,7 @@ func driven(t testing.TB, r *Relay, config *tls.Config, limits Limits) sides {
 }
 
 func polled(t testing.TB) *Relay {
-	p := new(Poller)
+	p := newTestPoller()
 	t.Cleanup(p.Close)
 	return &Relay{Poller: p}
 }
@@ -152,7 +153,7 @@ func drainedBoth(s sides) *sync.WaitGroup {
 
 // Nobody whose connection is carried notices that the loops end.
 func TestPollerCloses(t *testing.T) {
-	p := new(Poller)
+	p := newTestPoller()
 	r, config := &Relay{Poller: p}, tlsConfig(t)
 	var all []sides
 	for range 10 {
@@ -321,4 +322,42 @@ func TestDrivenLingers(t *testing.T) {
 	if o := await(t, s.ended); o.First != Backend || o.Reason != "linger_timeout" {
 		t.Errorf("%+v, %v", o.Stats, o.err)
 	}
+}
+
+// coolConn counts how often it was told to let go of what it needs for traffic.
+type coolConn struct {
+	Conn
+	cooled atomic.Int32
+}
+
+func (c *coolConn) Cool()             { c.cooled.Add(1) }
+func (c *coolConn) NetConn() net.Conn { return c.Conn }
+
+// A connection that has fallen silent lets go of its buffers once, and again when it
+// has carried something meanwhile.
+func TestCool(t *testing.T) {
+	p := &Poller{coolAfter: 20 * time.Millisecond}
+	t.Cleanup(p.Close)
+	near, user := tcpPair(t)
+	client := &coolConn{Conn: NewSocket(near)}
+	backend, broker := tcpPair(t)
+	ended := hand(&Relay{Poller: p}, client, backend)
+	told := int32(1) // when it was handed over
+	for range 2 {
+		mustWrite(t, user, []byte("ping"))
+		mustReadFull(t, broker, []byte("ping"))
+		told++
+		for deadline := time.Now().Add(20 * time.Second); client.cooled.Load() != told; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("told %d times, want %d", client.cooled.Load(), told)
+			}
+		}
+		time.Sleep(5 * p.coolAfter)
+		if got := client.cooled.Load(); got != told {
+			t.Fatalf("told %d times in the end, want %d", got, told)
+		}
+	}
+	user.Close()
+	broker.Close()
+	await(t, ended)
 }

@@ -10,7 +10,7 @@ import (
 // loop is nothing here: see [Poller].
 type loop struct{}
 
-func newLoop() (*loop, error) { return nil, errors.ErrUnsupported }
+func newLoop(time.Duration) (*loop, error) { return nil, errors.ErrUnsupported }
 
 func (*loop) run()               {}
 func (*loop) close()             {}

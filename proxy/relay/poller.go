@@ -3,6 +3,7 @@ package relay
 import (
 	"runtime"
 	"sync"
+	"time"
 )
 
 // A Poller waits for all connections of its relays at once, in a few goroutines:
@@ -13,6 +14,10 @@ import (
 // The zero value is ready for use. It begins by Open, or with the first connection,
 // and ends by Close. On systems other than Linux it takes no connection.
 type Poller struct {
+	// coolAfter is for how long a connection that has fallen silent keeps the
+	// buffers that its TLS has grown; 0 means a second. It is another in tests.
+	coolAfter time.Duration
+
 	mu     sync.Mutex
 	loops  []*loop
 	next   int
@@ -34,7 +39,7 @@ func (p *Poller) openLocked() {
 	}
 	p.loops = []*loop{}
 	for range runtime.GOMAXPROCS(0) {
-		l, err := newLoop()
+		l, err := newLoop(p.coolAfter)
 		if err != nil {
 			return // with those that there are; without any, goroutines do it
 		}
