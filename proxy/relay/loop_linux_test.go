@@ -361,3 +361,51 @@ func TestCool(t *testing.T) {
 	broker.Close()
 	await(t, ended)
 }
+
+// stopper is a [Counter] that keeps a loop until it is told to go on.
+type stopper struct {
+	once    sync.Once
+	stopped chan struct{}
+	goOn    chan struct{}
+}
+
+func (s *stopper) Add(float64) {
+	s.once.Do(func() {
+		close(s.stopped)
+		<-s.goOn
+	})
+}
+
+// More connections than a loop looks at in one piece have something at the same time.
+func TestDrivenMany(t *testing.T) {
+	p := newTestPoller()
+	t.Cleanup(p.Close)
+	r := &Relay{Poller: p}
+	p.Open()
+	all := 1 + len(loop{}.events)*(len(p.loops)+1)
+	s := &stopper{stopped: make(chan struct{}), goOn: make(chan struct{})}
+	var users, brokers []Conn
+	ended := make(chan outcome, all)
+	for range all {
+		client, user := tcpPair(t)
+		backend, broker := tcpPair(t)
+		users, brokers = append(users, user), append(brokers, broker)
+		r.Hand(client, backend, Options{FromClient: s}, func(s Stats, err error) { ended <- outcome{s, err} })
+	}
+	mustWrite(t, users[0], []byte("x"))
+	<-s.stopped
+	for _, user := range users[1:] {
+		mustWrite(t, user, []byte("x"))
+	}
+	close(s.goOn)
+	for _, broker := range brokers { // before anything else happens, of which the loop would be told
+		mustReadFull(t, broker, []byte("x"))
+	}
+	for i := range all {
+		users[i].Close()
+		brokers[i].Close()
+	}
+	for range all {
+		await(t, ended)
+	}
+}

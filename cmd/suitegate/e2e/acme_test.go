@@ -156,6 +156,7 @@ func TestACME(t *testing.T) {
 // seconds, and renew them while clients come and go: each is ordered once, and
 // no handshake fails. Then the ACME server is gone, and the old ones are served.
 func TestACMERenewal(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	for range 5 {
 		if !renew(t) {
 			return
