@@ -99,27 +99,27 @@ func (l *loop) run() {
 	}
 }
 
-// carryAll is called when there may be events, handles them, and reports whether the
-// loop is closed. Go's poller tells of every event that is new, and of no other: so
-// after events that are handled for good there is no need to look for more.
+// carryAll is called when there may be events, handles them until there are none, and
+// reports whether the loop is closed. Go's poller tells of every event that is new,
+// and of no other. While much goes on the next ones are there already, and it need
+// not be asked.
 func (l *loop) carryAll(uintptr) (closed bool) {
-	for more := true; more; {
+	for {
 		n, err := unix.EpollWait(l.fd, l.events[:], 0)
-		if err != nil {
+		switch {
+		case err != nil:
 			continue // interrupted: there is no other error that a valid call has
+		case n == 0:
+			return false
 		}
-		more = n == len(l.events)
 		l.now = time.Now()
 		for i := range n {
-			if !l.handle(&l.events[i]) {
-				more = true
-			}
+			l.handle(&l.events[i])
 		}
 		if l.letGo() {
 			return true
 		}
 	}
-	return false
 }
 
 // wake has the loop look at what was released, or that it is closed.
@@ -241,7 +241,7 @@ func (l *loop) control(op int, p *peer) {
 // takes them, and that there is room for those to it that wait.
 func (p *peer) wanted() (events uint32) {
 	if p.readErr == nil && len(p.other.socket.out) == 0 {
-		events |= unix.EPOLLIN | unix.EPOLLRDHUP
+		events |= unix.EPOLLIN
 	}
 	if len(p.socket.out) > 0 {
 		events |= unix.EPOLLOUT
@@ -249,37 +249,33 @@ func (p *peer) wanted() (events uint32) {
 	return events
 }
 
-// handle is one event. It reports whether the next one of its connection is sure to
-// be new.
-func (l *loop) handle(e *unix.EpollEvent) (done bool) {
+// handle is one event.
+func (l *loop) handle(e *unix.EpollEvent) {
 	if e.Fd == 0 {
 		var count [8]byte
 		_, _ = unix.Read(l.wakes, count[:]) // it has woken the loop: that is all
-		return true
+		return
 	}
 	l.mu.Lock()
 	p := l.slots[e.Fd]
 	l.mu.Unlock()
 	if p == nil || p.age != e.Pad {
-		return true // it has left
+		return // it has left
 	}
 	s := p.session
 	if !l.carry(p, e.Events) && !s.passEnds() {
 		l.leave(s)
-		return true
+		return
 	}
 	if s.client.passed && s.backend.passed {
 		l.finish(s)
-		return true
+		return
 	}
-	// An end or an error that came with the bytes is still to be read.
-	done = e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) == 0
 	for _, p := range s.sides() {
 		if want := p.wanted(); want != p.watched && !p.gone {
 			p.watched = want
 			l.control(unix.EPOLL_CTL_MOD, p)
 		}
-		done = done && !p.more && p.readErr == nil && len(p.socket.out) == 0
 	}
 	s.active = l.now
 	if !s.warm {
@@ -289,7 +285,6 @@ func (l *loop) handle(e *unix.EpollEvent) (done bool) {
 			l.coolLater()
 		}
 	}
-	return done
 }
 
 // carry does what events of p ask for, and reports whether all is well. Without
@@ -462,10 +457,9 @@ func (l *loop) cool() {
 // carryNow carries what src has, as long as dst takes it, and reports whether
 // both are open and well. If not, why is written down in src.
 func (s *session) carryNow(src, dst *peer) bool {
-	src.more = false
 	for round := 1; len(dst.socket.out) == 0; round++ {
-		if round == rounds && !src.socket.drained {
-			src.socket.drained, src.more = true, true // the system has an event for the rest
+		if round == rounds {
+			src.socket.drained = true // the system has an event for the rest
 		}
 		n, err := s.fill(src)
 		if n > 0 && !s.pass(src, dst, n) {

@@ -64,7 +64,6 @@ type peer struct {
 	socket    *Socket // nil if it has none
 	slot, age int32
 	watched   uint32 // events
-	more      bool   // the system had more when it was last read
 	gone      bool   // it is not watched any more; guarded by loop.mu
 	readErr   error  // that ended the loop's reading from it
 	writeErr  error  // that ended its writing to the other
