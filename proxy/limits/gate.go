@@ -142,8 +142,9 @@ func (t *Turn) pause() {
 	}
 	t.computing = false
 	g.busy--
-	g.Spare.computed(time.Since(t.admitted), g.slots())
-	for g.busy < g.slots() {
+	slots := g.slots() // asks the Go runtime, under a lock of its own
+	g.Spare.computed(time.Since(t.admitted), slots)
+	for g.busy < slots {
 		next := g.nextLocked()
 		if next == nil {
 			return

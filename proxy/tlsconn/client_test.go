@@ -190,6 +190,23 @@ func (c *client) write(recordType uint8, data []byte) {
 	}
 }
 
+// sendAltered sends a record with one bit changed behind its protection.
+func (c *client) sendAltered() {
+	r := c.out.seal(nil, recordApplicationData, []byte("ping"))
+	r[len(r)-1] ^= 1
+	c.conn.toServer.Write(r)
+}
+
+// sendTwice sends the same record twice, and has the server read the first.
+func (c *client) sendTwice() {
+	r := c.out.seal(nil, recordApplicationData, []byte("ping"))
+	c.conn.toServer.Write(r)
+	c.conn.toServer.Write(r)
+	if n, err := c.server.Read(make([]byte, 10)); n != 4 || err != nil {
+		c.t.Error(n, err)
+	}
+}
+
 // message sends a handshake message.
 func (c *client) message(messageType uint8, add func(*cryptobyte.Builder)) {
 	message, err := appendMessage(nil, messageType, add)
