@@ -105,11 +105,8 @@ func (l *loop) run() {
 // not be asked.
 func (l *loop) carryAll(uintptr) (closed bool) {
 	for {
-		n, err := unix.EpollWait(l.fd, l.events[:], 0)
-		switch {
-		case err != nil:
-			continue // interrupted: there is no other error that a valid call has
-		case n == 0:
+		n := look(l.fd, l.events[:])
+		if n == 0 {
 			return false
 		}
 		l.now = time.Now()
@@ -232,16 +229,18 @@ func (l *loop) enterLocked(p *peer) {
 	l.control(unix.EPOLL_CTL_ADD, p)
 }
 
-// control tells the system what to watch of a peer.
+// control tells the system what to watch of a peer. Each event is told once, when
+// it happens (EPOLLET): half of what a look costs would be to ask again about those
+// of the look before. Beginning to watch, and changing it, tells of what is there.
 func (l *loop) control(op int, p *peer) {
-	_ = unix.EpollCtl(l.fd, op, p.socket.fd, &unix.EpollEvent{Events: p.watched, Fd: p.slot, Pad: p.age})
+	_ = unix.EpollCtl(l.fd, op, p.socket.fd, &unix.EpollEvent{Events: p.watched | unix.EPOLLET, Fd: p.slot, Pad: p.age})
 }
 
-// wanted are the events to watch for: bytes from a peer, as long as the other
-// takes them, and that there is room for those to it that wait.
+// wanted are the events to watch for: bytes from a peer and their end, as long as
+// the other takes them, and that there is room for those to it that wait.
 func (p *peer) wanted() (events uint32) {
 	if p.readErr == nil && len(p.other.socket.out) == 0 {
-		events |= unix.EPOLLIN
+		events |= unix.EPOLLIN | unix.EPOLLRDHUP
 	}
 	if len(p.socket.out) > 0 {
 		events |= unix.EPOLLOUT
@@ -272,8 +271,8 @@ func (l *loop) handle(e *unix.EpollEvent) {
 		return
 	}
 	for _, p := range s.sides() {
-		if want := p.wanted(); want != p.watched && !p.gone {
-			p.watched = want
+		if want := p.wanted(); want != p.watched || p.more {
+			p.watched, p.more = want, false
 			l.control(unix.EPOLL_CTL_MOD, p)
 		}
 	}
@@ -292,6 +291,7 @@ func (l *loop) handle(e *unix.EpollEvent) {
 func (l *loop) carry(p *peer, events uint32) (well bool) {
 	defer p.session.recoverPanic()
 	const failure = unix.EPOLLERR | unix.EPOLLHUP
+	const end = unix.EPOLLRDHUP | failure
 	if len(p.socket.out) > 0 && events&(unix.EPOLLOUT|failure) != 0 {
 		if !p.session.send(p.other, p) {
 			return false
@@ -303,20 +303,12 @@ func (l *loop) carry(p *peer, events uint32) (well bool) {
 	switch {
 	case events == 0:
 		return p.session.carryNow(p, p.other)
-	case p.readErr != nil: // there is nothing more to come
-		if events&failure != 0 {
-			l.control(unix.EPOLL_CTL_DEL, p) // or it would be told again and again
-			l.mu.Lock()
-			p.gone = true
-			l.mu.Unlock()
-		}
+	case events&(unix.EPOLLIN|end) == 0,
+		p.readErr != nil,            // there is nothing more to come
+		len(p.other.socket.out) > 0: // it is watched again, and told of, once that is gone
 		return true
-	case events&(unix.EPOLLIN|failure) == 0:
-		return true
-	case len(p.other.socket.out) > 0:
-		return events&failure == 0 // or it would be told again and again
 	}
-	p.socket.drained = false
+	p.socket.drained, p.socket.ending = false, events&end != 0
 	return p.session.carryNow(p, p.other)
 }
 
@@ -396,9 +388,7 @@ func (l *loop) leave(s *session) {
 		return
 	}
 	for _, p := range s.sides() {
-		if !p.gone {
-			l.control(unix.EPOLL_CTL_DEL, p)
-		}
+		l.control(unix.EPOLL_CTL_DEL, p)
 	}
 	s.letGo()
 	s.noteFirst()
@@ -458,8 +448,8 @@ func (l *loop) cool() {
 // both are open and well. If not, why is written down in src.
 func (s *session) carryNow(src, dst *peer) bool {
 	for round := 1; len(dst.socket.out) == 0; round++ {
-		if round == rounds {
-			src.socket.drained = true // the system has an event for the rest
+		if round == rounds && !src.socket.drained {
+			src.socket.drained, src.more = true, true
 		}
 		n, err := s.fill(src)
 		if n > 0 && !s.pass(src, dst, n) {

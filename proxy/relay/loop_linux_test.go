@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // sides are a relayed connection of a test, and its two users.
@@ -282,8 +284,9 @@ func TestDrivenHalfClosed(t *testing.T) {
 	}
 }
 
-// A side that has ended, and is reset then, is told of by the system again and
-// again. The loop hears it once, and what the other side still says is dropped.
+// A side that has ended, and is reset then, is in a state that the system would tell
+// of at every look. The loop has one look, and what the other side still says is
+// dropped.
 func TestDrivenResetAfterEnd(t *testing.T) {
 	r, config := polled(t), tlsConfig(t)
 	s := driven(t, r, config, Limits{})
@@ -291,26 +294,26 @@ func TestDrivenResetAfterEnd(t *testing.T) {
 	mustReadAll(t, s.broker, nil)
 	s.userTCP.SetLinger(0)
 	s.userTCP.Close()
-	gone := func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		for session := range r.sessions {
-			session.loop.mu.Lock()
-			defer session.loop.mu.Unlock()
-			return session.client.gone
-		}
-		return false
-	}
-	for deadline := time.Now().Add(10 * time.Second); !gone(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the loop has not heard of it")
-		}
+	const quiet = 200 * time.Millisecond
+	before := processorTime(t)
+	time.Sleep(quiet)
+	if used := processorTime(t) - before; used > quiet/2 {
+		t.Errorf("%v of %v were spent on a connection that is over", used, quiet)
 	}
 	mustWrite(t, s.broker, []byte("pong"))
 	s.broker.Close()
 	if o := await(t, s.ended); o.First != Client || o.Reason != "client_closed" || o.FromBackend != 0 {
 		t.Errorf("%+v, %v", o.Stats, o.err)
 	}
+}
+
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var usage unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // One that takes nothing any more, after the other has ended, is given up.
@@ -374,6 +377,63 @@ func (s *stopper) Add(float64) {
 		close(s.stopped)
 		<-s.goOn
 	})
+}
+
+// stopLoops keeps the loops of a relay until goOn is called: what happens meanwhile
+// they find at one look.
+func stopLoops(t *testing.T, r *Relay) (goOn func()) {
+	t.Helper()
+	r.Poller.Open()
+	free := make(chan struct{})
+	for range r.Poller.loops {
+		s := &stopper{stopped: make(chan struct{}), goOn: free}
+		client, user := tcpPair(t)
+		backend, broker := tcpPair(t)
+		ended := make(chan struct{})
+		r.Hand(client, backend, Options{FromClient: s}, func(Stats, error) { close(ended) })
+		mustWrite(t, user, []byte("x"))
+		<-s.stopped
+		t.Cleanup(func() {
+			user.Close()
+			broker.Close()
+			<-ended
+		})
+	}
+	return func() { close(free) }
+}
+
+// Events are told once. What comes together with another thing, or is too much for
+// one turn, has none of its own, and is carried all the same.
+func TestDrivenToldOnce(t *testing.T) {
+	turns := pattern(3 * rounds * mostAtOnce / 2)
+	for name, sent := range map[string][]byte{"an end": nil, "bytes and their end": []byte("ping"), "more than a turn": turns} {
+		t.Run(name, func(t *testing.T) {
+			r := polled(t)
+			s := driven(t, r, nil, Limits{})
+			user, broker := s.user.(*net.TCPConn), s.broker
+			user.SetWriteBuffer(len(sent))
+			goOn := stopLoops(t, r)
+			mustWrite(t, user, sent)
+			if len(sent) < len(turns) {
+				user.CloseWrite()
+				goOn()
+				mustReadAll(t, broker, sent)
+			} else { // nothing follows them
+				goOn()
+				mustReadFull(t, broker, sent)
+				user.CloseWrite()
+			}
+			for deadline := time.Now().Add(10 * time.Second); carriers() != 0; time.Sleep(time.Millisecond) { // those of stopLoops end
+				if time.Now().After(deadline) {
+					t.Fatal("goroutines carry")
+				}
+			}
+			broker.Close()
+			if o := await(t, s.ended); o.Reason != "client_closed" || o.FromClient != int64(len(sent)) {
+				t.Errorf("%+v, %v", o.Stats, o.err)
+			}
+		})
+	}
 }
 
 // More connections than a loop looks at in one piece have something at the same time.

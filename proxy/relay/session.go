@@ -64,7 +64,7 @@ type peer struct {
 	socket    *Socket // nil if it has none
 	slot, age int32
 	watched   uint32 // events
-	gone      bool   // it is not watched any more; guarded by loop.mu
+	more      bool   // it had its turn, and the system has more of it
 	readErr   error  // that ended the loop's reading from it
 	writeErr  error  // that ended its writing to the other
 	passed    bool   // its end was passed on

@@ -25,6 +25,7 @@ type Socket struct {
 	driven  *scratch // of whoever drives it; nil while Read and Write wait
 	in      []byte   // was received, and not read yet
 	drained bool     // the system has no more; the next event says otherwise
+	ending  bool     // nothing will come after what the system has: no event tells of its end
 	atOnce  int      // how much is received in one call
 
 	mu   sync.Mutex // guards what follows while no loop drives it
@@ -143,10 +144,10 @@ func (s *Socket) Next(n int) []byte {
 	return next
 }
 
-// receive reads what is there. Less than there is room for is all.
+// receive reads what is there. Less than there is room for is all, but for the end.
 func (s *Socket) receive(b []byte) (int, error) {
 	n, err := s.tryRead(b)
-	if n < len(b) {
+	if n < len(b) && !s.ending {
 		s.drained = true
 	}
 	return n, err

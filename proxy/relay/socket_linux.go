@@ -139,33 +139,25 @@ func (s *Socket) setDeadline(t time.Time, read, write bool) error {
 // tryRead reads what the system has. It returns errWouldBlock where that is
 // nothing.
 func (s *Socket) tryRead(b []byte) (int, error) {
-	for {
-		n, err := unix.Read(s.fd, b)
-		switch {
-		case n > 0:
-			return n, nil
-		case err == nil:
-			return 0, io.EOF
-		case err == unix.EAGAIN:
-			return 0, errWouldBlock
-		case err != unix.EINTR:
-			return 0, s.opError("read", os.NewSyscallError("read", err))
-		}
+	switch n, err := receive(s.fd, b); {
+	case n > 0:
+		return n, nil
+	case err == 0:
+		return 0, io.EOF
+	case err == unix.EAGAIN:
+		return 0, errWouldBlock
+	default:
+		return 0, s.opError("read", os.NewSyscallError("read", err))
 	}
 }
 
 // tryWrite writes what the system takes, which may be nothing.
 func (s *Socket) tryWrite(b []byte) (int, error) {
-	for {
-		n, err := unix.Write(s.fd, b)
-		switch {
-		case err == nil:
-			return n, nil
-		case err == unix.EAGAIN:
-			return 0, nil
-		case err != unix.EINTR:
-			return 0, s.opError("write", os.NewSyscallError("write", err))
-		}
+	switch n, err := send(s.fd, b); err {
+	case 0, unix.EAGAIN:
+		return n, nil
+	default:
+		return 0, s.opError("write", os.NewSyscallError("write", err))
 	}
 }
 
