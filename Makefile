@@ -47,7 +47,7 @@ unit:
 	$(GO) run ./bench/peers --short
 
 e2e:
-	cd $(E2E) && $(GO) test -count=1 -timeout 20m -parallel 3 # those that may be mostly wait
+	cd $(E2E) && $(GO) test -count=1 -timeout 20m -parallel 4 # those that may be mostly wait
 
 ## build: the static binary, bin/suitegate
 build:

@@ -69,6 +69,7 @@ func TestServerName(t *testing.T) {
 // not take, whatever version it speaks and whichever suite it would have
 // got, and what those get that the listener does take.
 func TestServerNameRefused(t *testing.T) {
+	t.Parallel()
 	c := echoConfig(t)
 	c.Upstreams["echo"] = upstreamConfig{Nodes: []string{stubBroker(t, echoLine)}}
 	c.Certificates = []certificateConfig{pki(t).files("rsa", "rsa"), pki(t).files("other", "other"), pki(t).files("wild", "wild")}

@@ -129,6 +129,7 @@ func wantCarried(t *testing.T, line record, s suite, carried string, resumed boo
 // TestOpenSSLInterop shows every suite with OpenSSL's client, in a new session
 // and in the same one again.
 func TestOpenSSLInterop(t *testing.T) {
+	t.Parallel()
 	openssl := requireProgram(t, "openssl")
 	g := startInteropGateway(t)
 	dir := t.TempDir()
@@ -228,6 +229,7 @@ func gnutls(t *testing.T, address, priority, log, data string) *exec.Cmd {
 // session, and again in it to carry something. It writes what it receives byte
 // by byte, so slowly that the variants that have no other records carry little.
 func TestGnuTLSInterop(t *testing.T) {
+	t.Parallel()
 	g := startInteropGateway(t)
 	eachVariant(t, func(t *testing.T, v variant) {
 		priority := v.gnutlsPriority()
@@ -288,6 +290,7 @@ func gnutlsSessions(report string) []session {
 
 // TestGnuTLSRefused shows that rabbitmq refuses GnuTLS the other sixteen.
 func TestGnuTLSRefused(t *testing.T) {
+	t.Parallel()
 	g := startInteropGateway(t)
 	for _, s := range refusedByRabbitMQ() {
 		t.Run(s.openssl, func(t *testing.T) {
@@ -322,6 +325,7 @@ func javaPort(t *testing.T, g *gateway, listener string) (port string, propertie
 // encrypt-then-MAC. It discards tickets that name no lifetime (RFC 5077 §3.3:
 // unspecified), so that it would resume none of crypto/tls's.
 func TestJavaInterop(t *testing.T) {
+	t.Parallel()
 	g := startInteropGateway(t)
 	port, properties := javaPort(t, g, "activemq")
 	file := filepath.Join(t.TempDir(), "mebibyte")
@@ -354,6 +358,7 @@ func TestJavaInterop(t *testing.T) {
 
 // TestJavaRefused shows that rabbitmq refuses Java the other sixteen.
 func TestJavaRefused(t *testing.T) {
+	t.Parallel()
 	g := startInteropGateway(t)
 	port, properties := javaPort(t, g, "rabbitmq")
 	cmd := exec.Command("java", append(properties, filepath.Join("testdata", "Handshake.java"), port)...)

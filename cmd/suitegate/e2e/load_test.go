@@ -116,15 +116,25 @@ func (p *publishers) stop(t *testing.T) []error {
 	lost := len(p.ids)
 	p.direct(t, func(channel *amqp091.Channel) error {
 		defer channel.QueueDelete(p.queue, false, false, false)
-		for {
-			message, ok, err := channel.Get(p.queue, true)
-			if !ok || err != nil {
-				return err
-			}
-			if p.ids[message.MessageId] {
-				lost--
+		queue, err := channel.QueueDeclarePassive(p.queue, false, false, false, false, nil)
+		if err != nil {
+			return err
+		}
+		messages, err := channel.Consume(p.queue, "", true, false, false, false, nil)
+		if err != nil {
+			return err
+		}
+		for range queue.Messages { // what is not confirmed may be there, too
+			select {
+			case message := <-messages:
+				if p.ids[message.MessageId] {
+					lost--
+				}
+			case <-time.After(patience):
+				return fmt.Errorf("the queue of %d messages gives no more", queue.Messages)
 			}
 		}
+		return nil
 	})
 	t.Logf("%d messages confirmed, lost: %d", len(p.ids), lost)
 	if lost > 0 || len(p.ids) == 0 {

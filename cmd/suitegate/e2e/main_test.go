@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -43,6 +44,10 @@ func testAll(m *testing.M) int {
 	// The reaper, not a deferred call, cleans up: it does so even when the
 	// tests panic, run into their timeout or are killed.
 	defer run.reaper.close()
+	flag.Parse()
+	if everything := flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.list").Value.String() == ""; everything {
+		run.brokers.start() // while there is nothing else to do but to compile
+	}
 	if run.program, err = build(run.dir); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1

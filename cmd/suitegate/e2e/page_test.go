@@ -26,6 +26,7 @@ import (
 // happens, fits a phone, asks nobody else for anything, and is there without
 // JavaScript.
 func TestPage(t *testing.T) {
+	t.Parallel()
 	c := echoConfig(t)
 	c.Listeners[0].Policy = "rabbitmq"
 	c.Listeners[0].MaxConnections = 1000

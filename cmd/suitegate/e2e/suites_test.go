@@ -117,6 +117,7 @@ func refuses(t *testing.T, g *gateway, listener, alert, alertName, reason string
 }
 
 func TestSuitesAccepted(t *testing.T) {
+	t.Parallel()
 	g := startSuitesGateway(t)
 	for listener, suites := range map[string][]suite{"rabbitmq": rabbitmqSuites, "activemq": activemqSuites} {
 		for _, s := range suites {
@@ -135,6 +136,7 @@ func TestSuitesAccepted(t *testing.T) {
 }
 
 func TestSuitesRefused(t *testing.T) {
+	t.Parallel()
 	g := startSuitesGateway(t)
 	chacha := suite{"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-RSA-CHACHA20-POLY1305", own12}
 	refused := map[string][]suite{"rabbitmq": {chacha}, "activemq": {chacha}}
