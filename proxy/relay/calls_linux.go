@@ -14,33 +14,30 @@ import (
 
 // receive is recv(2). It may be called for sockets alone that do not block.
 func receive(fd int, b []byte) (int, syscall.Errno) {
-	return transfer(unix.SYS_RECVFROM, fd, b, 0)
+	return call(unix.SYS_RECVFROM, fd, unsafe.Pointer(unsafe.SliceData(b)), len(b), 0)
 }
 
 // send is send(2), and as receive.
 func send(fd int, b []byte) (int, syscall.Errno) {
-	return transfer(unix.SYS_SENDTO, fd, b, unix.MSG_NOSIGNAL)
-}
-
-func transfer(call uintptr, fd int, b []byte, flags uintptr) (int, syscall.Errno) {
-	for {
-		n, _, err := unix.RawSyscall6(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), flags, 0, 0)
-		switch err {
-		case 0:
-			return int(n), 0
-		case unix.EINTR:
-		default:
-			return 0, err
-		}
-	}
+	return call(unix.SYS_SENDTO, fd, unsafe.Pointer(unsafe.SliceData(b)), len(b), unix.MSG_NOSIGNAL)
 }
 
 // look is epoll_pwait(2) without waiting. It returns how many events there are.
 func look(fd int, events []unix.EpollEvent) int {
+	n, _ := call(unix.SYS_EPOLL_PWAIT, fd, unsafe.Pointer(unsafe.SliceData(events)), len(events), 0)
+	return n // a valid call has no error but to be interrupted
+}
+
+// call makes one that takes a descriptor, room for n, and flags or how long to wait.
+func call(number uintptr, fd int, room unsafe.Pointer, n int, last uintptr) (int, syscall.Errno) {
 	for {
-		n, _, err := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
-		if err == 0 {
-			return int(n)
-		} // else it was interrupted: there is no other error that a valid call has
+		done, _, err := unix.RawSyscall6(number, uintptr(fd), uintptr(room), uintptr(n), last, 0, 0)
+		switch err {
+		case 0:
+			return int(done), 0
+		case unix.EINTR:
+		default:
+			return 0, err
+		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// brokers are the real ones, started together by the first test that asks for
-// any of them: each takes seconds, most of them idle.
+// brokers are the real ones, started together before all tests, or if not all are
+// run by the first that asks for any of them: each takes seconds, most of them idle.
 type brokers struct {
 	once     sync.Once
 	rabbit   broker
